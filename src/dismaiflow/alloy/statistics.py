@@ -1,0 +1,212 @@
+"""Statistics of correlated series: autocorrelation, equilibration, agreement between runs.
+
+Snapshots of a Markov chain are not independent. A *statistical inefficiency* g says how many
+successive ones carry the information of one independent sample: the standard error of a mean over
+n snapshots is ``std * sqrt(g / n)``, and ``n / g`` is their effective number.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+#: Largest split R-hat at which runs are said to agree (Vehtari et al., doi 10.1214/20-BA1221; the
+#: 1.1 of the first paper, doi 10.1214/ss/1177011136, misses slow chains). Runs that agree have
+#: about ``1 + 1 / (2 m)`` for m effective samples in half a run, so that 1.01 also asks for some 50.
+AGREEMENT_R_HAT = 1.01
+
+#: Parts of a series, from its start, that `detect_equilibration` tries to leave out.
+_DISCARDED = np.concatenate([[0.0], np.geomspace(0.005, 0.95, 24)])
+
+#: Standard deviation, relative to the largest value, below which a series counts as constant.
+_CONSTANT = 1e-10
+
+
+def is_constant(series: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Tell which series do not vary beyond rounding.
+
+    Parameters
+    ----------
+    series : ndarray, shape (n, ...)
+        Values in order of time along the first axis.
+
+    Returns
+    -------
+    ndarray of bool, shape (...)
+        True where the series is constant.
+    """
+    return np.asarray(np.ptp(series, axis=0) <= _CONSTANT * np.abs(series).max(axis=0))
+
+
+def autocorrelation(series: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the normalised autocorrelation functions of series.
+
+    Parameters
+    ----------
+    series : ndarray, shape (n, ...)
+        Values in order of time along the first axis.
+
+    Returns
+    -------
+    ndarray, shape (n, ...)
+        Correlation at the lags 0 to n - 1, from sums over n - lag products divided by n. A constant
+        series has 1 at lag 0 and 0 elsewhere.
+    """
+    x = np.asarray(series, dtype=float)
+    n = len(x)
+    centred = x - x.mean(axis=0)
+    # Zeros behind the series keep its end from meeting its beginning.
+    spectrum = rfft(centred, next_fast_len(2 * n, real=True), axis=0)
+    power = spectrum.real**2 + spectrum.imag**2
+    covariance = irfft(power, next_fast_len(2 * n, real=True), axis=0)[:n]
+    constant = is_constant(x)
+    rho = covariance / np.where(constant, 1.0, covariance[0])
+    rho[:, constant] = 0.0
+    rho[0] = 1.0
+    return np.asarray(rho)
+
+
+def statistical_inefficiency(series: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the statistical inefficiency ``g = 1 + 2 sum_t rho(t)`` of series.
+
+    The sum is cut by Geyer's initial monotone sequence (C. J. Geyer, Stat. Sci. 7, 473 (1992),
+    doi 10.1214/ss/1177011137): sums of two neighbouring lags are positive and fall for a reversible
+    chain such as Metropolis, so the first sum below zero marks where noise begins, and a sum above
+    an earlier one is lowered to it.
+
+    Parameters
+    ----------
+    series : ndarray, shape (n, ...)
+        Values in order of time along the first axis.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        Inefficiencies in snapshots, at least 1. A constant series has 1: it shows no correlation,
+        which does not prove that there is none.
+    """
+    rho = autocorrelation(series)
+    n_pairs = len(rho) // 2
+    if n_pairs == 0:
+        return np.ones(rho.shape[1:])
+    pairs = rho[: 2 * n_pairs].reshape(n_pairs, 2, *rho.shape[1:]).sum(axis=1)
+    positive = np.logical_and.accumulate(pairs > 0, axis=0)
+    monotone = np.minimum.accumulate(pairs, axis=0)
+    g = 2 * np.where(positive, monotone, 0.0).sum(axis=0) - 1
+    return np.maximum(g, 1.0)
+
+
+def effective_samples(series: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return how many independent samples would fix the mean as well as each series does.
+
+    Parameters
+    ----------
+    series : ndarray, shape (n, ...)
+        Values in order of time along the first axis.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        ``n / g``.
+    """
+    return len(series) / statistical_inefficiency(series)
+
+
+def detect_equilibration(series: NDArray[np.floating]) -> int:
+    """Find from where on series are stationary.
+
+    The start is put where the rest of the series holds the largest effective number of samples
+    (J. D. Chodera, J. Chem. Theory Comput. 12, 1799 (2016), doi 10.1021/acs.jctc.5b00784). With
+    several series it is the series with the fewest effective samples that counts. Tried are 25
+    starts, the first of them 0, the others in geometric progression up to 95 % of the length.
+
+    Parameters
+    ----------
+    series : ndarray, shape (n,) or (n, n_series)
+        Values in order of time along the first axis. Constant series do not count.
+
+    Returns
+    -------
+    int
+        Index of the first snapshot to keep; 0 if all series are constant.
+    """
+    x = np.asarray(series, dtype=float).reshape(len(series), -1)
+    x = x[:, ~is_constant(x)]
+    if x.shape[1] == 0:
+        return 0
+    starts = np.unique((_DISCARDED * len(x)).astype(int))
+    counts = [effective_samples(x[start:]).min() for start in starts]
+    return int(starts[int(np.argmax(counts))])
+
+
+def split_r_hat(chains: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+    """Return the potential scale reduction of runs, each split into halves.
+
+    The variance of the pooled samples, with the spread of the means of the half runs, over the mean
+    variance within half runs, under a square root (A. Gelman and D. B. Rubin, Stat. Sci. 7, 457
+    (1992), doi 10.1214/ss/1177011136; A. Gelman et al., Bayesian Data Analysis, 3rd ed., sec. 11.4).
+    Splitting also shows a drift that all runs have in common. For what value counts as agreement
+    see `AGREEMENT_R_HAT`.
+
+    Parameters
+    ----------
+    chains : sequence of ndarray, shape (n_i, ...)
+        Runs of the same quantities. Of runs of different lengths the last part of the shortest
+        length is used, and an odd snapshot at the beginning is left out.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        R-hat, 1 for perfect agreement; 1 also for quantities that are the same constant in all
+        halves, infinity for constants that differ, NaN with fewer than four snapshots.
+    """
+    half = min(len(chain) for chain in chains) // 2
+    if half < 2:
+        return np.full(np.shape(chains[0])[1:], np.nan)
+    parts = [np.asarray(chain, dtype=float)[len(chain) - 2 * half :] for chain in chains]
+    halves = np.stack([piece for part in parts for piece in (part[:half], part[half:])])
+    within = halves.var(axis=1, ddof=1).mean(axis=0)
+    means = halves.mean(axis=1)
+    between = means.var(axis=0, ddof=1)
+    rounding = (_CONSTANT * np.abs(means).max(axis=0)) ** 2
+    frozen = within <= rounding
+    ratio = (half - 1) / half + between / np.where(frozen, 1.0, within)
+    r_hat = np.sqrt(np.where(frozen, np.where(between <= rounding, 1.0, np.inf), ratio))
+    return np.asarray(r_hat)
+
+
+def deviating_runs(
+    means: NDArray[np.floating], errors: NDArray[np.floating], limit: float = 5.0
+) -> NDArray[np.bool_]:
+    """Tell which runs have a mean that the others do not share.
+
+    Each run is compared with the median of all runs, which a minority of stray runs cannot move far.
+    The error of the median is taken as that of a mean times sqrt(pi / 2), its value for a normal
+    distribution.
+
+    Parameters
+    ----------
+    means, errors : ndarray, shape (n_runs, ...)
+        Mean of each run and its standard error.
+    limit : float
+        Number of combined standard errors from which on a run deviates.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_runs, ...)
+        True where a run deviates; never with one run.
+    """
+    if len(means) < 2:
+        return np.zeros(np.shape(means), dtype=bool)
+    centre = np.median(means, axis=0)
+    typical = np.median(np.square(errors), axis=0)
+    combined = np.sqrt(np.square(errors) + np.pi / 2 * typical / len(means))
+    # Rounding of the means of equal constants is no deviation.
+    return np.asarray(np.abs(means - centre) > limit * combined + _CONSTANT * np.abs(centre))

@@ -1,0 +1,1 @@
+"""Scoring: post-process, fingerprint, compare, beside the published tables and the controls."""

@@ -1,0 +1,288 @@
+"""Cluster counts of structures whose atoms are not snapped to sites, as the published scripts make.
+
+The scripts find the orientation of the lattice from the neighbours of one atom, step from every
+atom along every shell vector, and take the atom nearest to where they arrive. For a structure
+on a perfect lattice this equals a count on the sites; for a noisy one it does not, not even from
+both ends of a pair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+from dismaiflow.metrics.sites import SEARCH_TOLERANCE, SITE_RADIUS, minimum_image_square
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dismaiflow.structures.lattice import SiteLattice
+
+#: The scripts look for second neighbours within a ± 0.4 Å ...
+BASIS_MARGIN = 0.4
+
+#: ... and take the first two whose angle is within this of a right one (rad).
+BASIS_ANGLE = 0.0175
+
+#: They round the fractional coordinates of the points they step to.
+FRACTION_DECIMALS = 3
+
+#: They add this to Cartesian coordinates to keep pymatgen from overlooking an atom, Å.
+NUDGE = 1e-6
+
+#: They look so far around a vacant first-neighbour point before they count a vacancy, Å.
+VACANCY_RADIUS = 1.2
+
+
+@dataclass(frozen=True)
+class OffLatticeCounts:
+    """What the published counting script finds in one structure.
+
+    Parameters
+    ----------
+    pairs : ndarray, shape (n_shells, n_species, n_species)
+        Unordered pairs in the upper triangle: half of what was met from both ends, so that halves
+        occur.
+    n_vacancies : int
+        Its estimate of the vacancies.
+    """
+
+    pairs: NDArray[np.float64]
+    n_vacancies: int
+
+
+@numba.njit(cache=True, nogil=True)
+def _second_neighbors(center, positions, cell, inverse, low, high):  # type: ignore[no-untyped-def]
+    """Vectors to the neighbours at distances in [low, high], in order of their index."""
+    found = np.empty((7, 3))
+    n_found = 0
+    difference = np.empty(3)
+    for k in range(positions.shape[0]):
+        if k == center:
+            continue
+        for x in range(3):
+            difference[x] = positions[k, x] - positions[center, x]
+        fraction = np.rint(difference @ inverse)
+        difference -= fraction @ cell
+        distance = np.sqrt((difference**2).sum())
+        if low <= distance <= high:
+            if n_found == 6:
+                return found, 7
+            found[n_found] = difference
+            n_found += 1
+    return found, n_found
+
+
+@numba.njit(cache=True, nogil=True)
+def find_basis(positions, cell, inverse, a, start=0):  # type: ignore[no-untyped-def]
+    """Find the axes of a rotated cubic lattice from the second neighbours of one atom.
+
+    Parameters
+    ----------
+    positions : ndarray, shape (n_atoms, 3)
+        Atom positions in Å; the first atom that serves is taken.
+    cell, inverse : ndarray, shape (3, 3)
+        Cell vectors as rows in Å, and the inverse matrix.
+    a : float
+        Lattice parameter in Å, the distance of second neighbours.
+    start : int
+        First atom to try.
+
+    Returns
+    -------
+    axes : ndarray, shape (3, 3)
+        Unit vectors as rows; the third is the cross product of the others and shorter than one where
+        they are not quite perpendicular.
+    atom : int
+        The atom they were found at, -1 if there is none.
+    """
+    axes = np.zeros((3, 3))
+    for center in range(start, positions.shape[0]):
+        vectors, n_found = _second_neighbors(
+            center, positions, cell, inverse, a - BASIS_MARGIN, a + BASIS_MARGIN + SEARCH_TOLERANCE
+        )
+        if n_found != 6:
+            continue
+        lengths = np.sqrt((vectors[:6] ** 2).sum(axis=1))
+        order = np.argsort(np.abs(lengths - a))
+        first = vectors[order[0]] / lengths[order[0]]
+        for k in range(1, 6):
+            second = vectors[order[k]] / lengths[order[k]]
+            cosine = min(1.0, max(-1.0, (first * second).sum()))
+            if abs(np.arccos(cosine) - np.pi / 2) <= BASIS_ANGLE:
+                axes[0] = first
+                axes[1] = second
+                axes[2] = np.cross(first, second)
+                return axes, center
+    return axes, -1
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _times(vector, matrix, out):  # type: ignore[no-untyped-def]
+    """Multiply a row vector by a 3x3 matrix without a call to BLAS."""
+    for x in range(3):
+        out[x] = vector[0] * matrix[0, x] + vector[1] * matrix[1, x] + vector[2] * matrix[2, x]
+
+
+@numba.njit(cache=True, nogil=True)
+def _bins(positions, inverse, n_bins):  # type: ignore[no-untyped-def]
+    """Sort atoms into boxes of the cell; return the first atom of each box and the chains."""
+    head = np.full((n_bins[0], n_bins[1], n_bins[2]), -1, np.int64)
+    following = np.full(positions.shape[0], -1, np.int64)
+    fraction = np.empty(3)
+    box = np.empty(3, np.int64)
+    for k in range(positions.shape[0] - 1, -1, -1):
+        _times(positions[k], inverse, fraction)
+        for x in range(3):
+            box[x] = int(np.floor((fraction[x] - np.floor(fraction[x])) * n_bins[x])) % n_bins[x]
+        following[k] = head[box[0], box[1], box[2]]
+        head[box[0], box[1], box[2]] = k
+    return head, following
+
+
+@numba.njit(cache=True, nogil=True)
+def _arrive(point, fraction, positions, cell, inverse, head, following, radius):  # type: ignore[no-untyped-def]
+    """Find the atom nearest to a point of the cell through the boxes around it, or -1.
+
+    Of atoms in one place the last is taken, as `nearest` does.
+    """
+    n_bins = head.shape
+    best = -1
+    best_square = radius**2
+    box = np.empty(3, np.int64)
+    for x in range(3):
+        box[x] = int(fraction[x] * n_bins[x])
+    difference = np.empty(3)
+    for u in range(-1, 2):
+        for v in range(-1, 2):
+            for w in range(-1, 2):
+                k = head[
+                    (box[0] + u) % n_bins[0], (box[1] + v) % n_bins[1], (box[2] + w) % n_bins[2]
+                ]
+                while k >= 0:
+                    for x in range(3):
+                        difference[x] = positions[k, x] - point[x]
+                    square = minimum_image_square(difference, cell, inverse)
+                    if square <= best_square:
+                        best_square = square
+                        best = k
+                    k = following[k]
+    return best
+
+
+@numba.njit(cache=True, nogil=True)
+def _round_into_cell(point, cell, inverse, fraction):  # type: ignore[no-untyped-def]
+    """Wrap a point into the cell at the resolution of the scripts, and nudge it, in place.
+
+    `fraction` receives its fractional coordinates, without the nudge.
+    """
+    _times(point, inverse, fraction)
+    scale = 10.0**FRACTION_DECIMALS
+    for x in range(3):
+        rounded = np.rint(fraction[x] * scale) / scale
+        fraction[x] = rounded - np.floor(rounded)
+    _times(fraction, cell, point)
+    for x in range(3):
+        point[x] += NUDGE
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(positions, codes, cell, inverse, vectors, shell_of, n_shells, n_species, n_bins):  # type: ignore[no-untyped-def]
+    """Count ordered pairs, and whether any first neighbour is missing."""
+    head, following = _bins(positions, inverse, n_bins)
+    counts = np.zeros((n_shells, n_species, n_species), np.int64)
+    missing = False
+    point = np.empty(3)
+    fraction = np.empty(3)
+    for i in range(positions.shape[0]):
+        for k in range(vectors.shape[0]):
+            for x in range(3):
+                point[x] = positions[i, x] + vectors[k, x]
+            _round_into_cell(point, cell, inverse, fraction)
+            j = _arrive(
+                point, fraction, positions, cell, inverse, head, following, SITE_RADIUS
+            )
+            if j >= 0:
+                counts[shell_of[k], codes[i], codes[j]] += 1
+            elif shell_of[k] == 0:
+                missing = True
+    return counts, missing
+
+
+@numba.njit(cache=True, nogil=True)
+def _count_vacancies(positions, cell, inverse, vectors):  # type: ignore[no-untyped-def]
+    """Fill every vacant first-neighbour point with a mock atom and count these."""
+    filled = np.empty(((1 + vectors.shape[0]) * positions.shape[0], 3))
+    n = positions.shape[0]
+    filled[:n] = positions
+    limit = VACANCY_RADIUS**2 + SEARCH_TOLERANCE
+    fraction = np.empty(3)
+    for i in range(positions.shape[0]):
+        for k in range(vectors.shape[0]):
+            point = positions[i] + vectors[k]
+            _round_into_cell(point, cell, inverse, fraction)
+            vacant = True
+            for m in range(n):
+                if minimum_image_square(filled[m] - point, cell, inverse) < limit:
+                    vacant = False
+                    break
+            if vacant:
+                filled[n] = point
+                n += 1
+    return n - positions.shape[0]
+
+
+def count_off_lattice(
+    lattice: SiteLattice,
+    n_shells: int,
+    positions: NDArray[np.float64],
+    codes: NDArray[np.int8],
+    n_species: int,
+) -> OffLatticeCounts | None:
+    """Count the pairs of a structure as the published counting script does.
+
+    Parameters
+    ----------
+    lattice : SiteLattice
+        Lattice parameter, cell and shells.
+    n_shells : int
+        Number of shells to count.
+    positions : ndarray, shape (n_atoms, 3)
+        Atom positions in Å, in the order in which the script would read them: the first atom with
+        a usable surrounding fixes the orientation.
+    codes : ndarray of int8, shape (n_atoms,)
+        Species codes.
+    n_species : int
+        Number of species.
+
+    Returns
+    -------
+    OffLatticeCounts or None
+        None if no atom shows the orientation of the lattice, where the script stops.
+    """
+    cell = lattice.cell
+    inverse = np.linalg.inv(cell)
+    axes, atom = find_basis(positions, cell, inverse, lattice.a)
+    if atom < 0:
+        return None
+    shells = lattice.shells(n_shells)
+    # The scripts round shell vectors to 0.001 Å before the rotation and restore their lengths after.
+    ideal = shells.vectors.round(3)
+    turned = ideal @ axes
+    turned *= (np.linalg.norm(ideal, axis=1) / np.linalg.norm(turned, axis=1))[:, None]
+    heights = 1 / np.linalg.norm(inverse, axis=0)
+    n_bins = np.maximum(heights // (SITE_RADIUS + 0.01), 3).astype(np.int64)
+    counts, missing = _count(
+        positions, codes, cell, inverse, turned, shells.shell_of, n_shells, n_species, n_bins
+    )
+    n_vacancies = 0
+    if missing:
+        n_vacancies = int(_count_vacancies(positions, cell, inverse, turned[shells.shell_of == 0]))
+    both_ends = counts + counts.transpose(0, 2, 1)
+    pairs = np.triu(both_ends / 2)
+    like = np.arange(n_species)
+    pairs[:, like, like] /= 2
+    return OffLatticeCounts(pairs, n_vacancies)

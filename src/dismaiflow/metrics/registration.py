@@ -1,0 +1,287 @@
+"""One alignment for every model: the rigid motion of the lattice that fits all atoms best.
+
+The published scripts align the lattice to one atom, or not at all, and each model to its own rule.
+Here translation and rotation come from all atoms: the rotation from the surroundings of many, the
+translation from the phases of three reciprocal lattice vectors, and both from least squares
+over the atoms on sites at last. If the lattice fits the periodic cell (no rotation up to its own
+symmetry), sites are counted under periodic boundaries; a turned lattice cannot fit a cubic cell, and
+its sites are counted as a block with open boundaries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations, product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dismaiflow.metrics.clusters import count_pairs, unordered
+from dismaiflow.metrics.off_lattice import find_basis
+from dismaiflow.metrics.sites import SITE_RADIUS
+from dismaiflow.structures.lattice import CUBIC_BASES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dismaiflow.structures.lattice import ShellNeighbors, SiteLattice
+
+#: Primitive reciprocal vectors in units of 2 pi / a.
+_RECIPROCAL = {
+    "sc": np.eye(3),
+    "fcc": np.ones((3, 3)) - 2 * np.eye(3),
+    "bcc": np.ones((3, 3)) - np.eye(3),
+}
+
+#: Rotations below this are taken for noise: the lattice then fits the cell (rad).
+_SMALL_ROTATION = np.deg2rad(2.0)
+
+#: Orientations found at two atoms belong to one lattice if they differ by less than this (rad).
+_SAME_ORIENTATION = np.deg2rad(10.0)
+
+#: Atoms whose surroundings are asked for the orientation.
+_MAX_CANDIDATES = 64
+
+#: Rounds of assignment and least squares.
+_REFINEMENTS = 8
+
+
+def _cubic_rotations() -> NDArray[np.float64]:
+    """Return the 24 proper rotations of the cube, shape (24, 3, 3)."""
+    matrices = [
+        np.eye(3)[list(order)] * np.array(signs)[:, None]
+        for order in permutations(range(3))
+        for signs in product((1.0, -1.0), repeat=3)
+    ]
+    return np.array([m for m in matrices if np.linalg.det(m) > 0])
+
+
+_CUBE = _cubic_rotations()
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A structure on its best fitting lattice.
+
+    Parameters
+    ----------
+    occupation : ndarray of int8, shape (n_sites,), or None
+        Species code of each site of the periodic lattice, -1 for a vacancy; None if the lattice is
+        turned against the cell.
+    block : tuple of ndarray, or None
+        For a turned lattice, integer site coordinates in units of a/2, shape (n_occupied, 3), and
+        species codes, shape (n_occupied,).
+    n_removed : int
+        Atoms that stand on no site or on one that is taken.
+    rotation : float
+        Angle of the lattice against the cell, up to cubic symmetry, in degrees.
+    rms : float
+        Root mean square distance of the accepted atoms from their sites, Å.
+    """
+
+    occupation: NDArray[np.int8] | None
+    block: tuple[NDArray[np.int64], NDArray[np.int8]] | None
+    n_removed: int
+    rotation: float
+    rms: float
+
+    def pairs(self, shells: ShellNeighbors, a: float, n_species: int) -> NDArray[np.int64]:
+        """Count unordered pairs of occupied sites, shape (n_shells, n_species, n_species)."""
+        if self.occupation is not None:
+            return count_pairs(self.occupation[None], shells, n_species)[0]
+        assert self.block is not None
+        points, codes = self.block
+        reach = int(np.rint(np.abs(shells.vectors).max() / (a / 2)))
+        corner = points.min(axis=0) - reach
+        grid = np.full(tuple(np.ptp(points, axis=0) + 2 * reach + 1), -1, dtype=np.int8)
+        grid[tuple((points - corner).T)] = codes
+        directed = np.zeros((shells.n_shells, n_species, n_species), dtype=np.int64)
+        steps = np.rint(shells.vectors / (a / 2)).astype(np.int64)
+        for step, shell in zip(steps, shells.shell_of, strict=True):
+            other = grid[tuple((points - corner + step).T)]
+            there = other >= 0
+            np.add.at(directed[shell], (codes[there], other[there]), 1)
+        return unordered(directed)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    atoms: NDArray[np.int64]
+    points: NDArray[np.int64]
+    rms: float
+
+
+def _closest_rotation(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Project a matrix on the nearest proper rotation (Kabsch)."""
+    u, _, vt = np.linalg.svd(matrix)
+    signs = np.array([1.0, 1.0, np.linalg.det(u @ vt)])
+    return np.asarray(u * signs @ vt)
+
+
+def _angles(rotations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotation angles of matrices of shape (..., 3, 3), rad."""
+    trace = np.trace(rotations, axis1=-2, axis2=-1)
+    return np.asarray(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
+
+
+def _nearest_equivalent(
+    axes: NDArray[np.float64], reference: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Turn each set of axes by the cube rotation that brings it closest to the reference."""
+    variants = _CUBE[None] @ axes[:, None]
+    best = np.argmax(np.einsum("ncij,ij->nc", variants, reference), axis=1)
+    return np.asarray(variants[np.arange(len(axes)), best])
+
+
+def find_orientation(
+    lattice: SiteLattice, positions: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Find the orientation that most atoms' surroundings agree on.
+
+    Parameters
+    ----------
+    lattice : SiteLattice
+        Lattice parameter and cell.
+    positions : ndarray, shape (n_atoms, 3)
+        Atom positions in Å.
+
+    Returns
+    -------
+    ndarray, shape (3, 3), or None
+        Axes of the lattice as rows, the equivalent closest to the cell's; None if no atom shows
+        any.
+    """
+    inverse = np.linalg.inv(lattice.cell)
+    found = []
+    start = 0
+    while len(found) < _MAX_CANDIDATES:
+        axes, atom = find_basis(positions, lattice.cell, inverse, lattice.a, start)
+        if atom < 0:
+            break
+        found.append(_closest_rotation(axes))
+        start = atom + 1
+    if not found:
+        return None
+    candidates = np.array(found)
+    best: NDArray[np.float64] | None = None
+    most = 0
+    for reference in candidates[:: max(1, len(candidates) // 8)]:
+        near = _nearest_equivalent(candidates, reference)
+        agree = _angles(near @ reference.T) < _SAME_ORIENTATION
+        if agree.sum() > most:
+            most = int(agree.sum())
+            best = _closest_rotation(near[agree].sum(axis=0))
+    assert best is not None
+    return _nearest_equivalent(best[None], np.eye(3))[0]
+
+
+def _translation(
+    lattice: SiteLattice, positions: NDArray[np.float64], axes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Find the shift of the lattice from the phases of three reciprocal vectors, Å."""
+    vectors = _RECIPROCAL[lattice.kind] * (2 * np.pi / lattice.a) @ axes
+    phases = np.angle(np.exp(1j * positions @ vectors.T).sum(axis=0))
+    return np.linalg.solve(vectors, phases)
+
+
+def _decode(lattice: SiteLattice, local: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the lattice points nearest to positions in the lattice's axes, in units of a/2."""
+    options = []
+    for basis in np.asarray(CUBIC_BASES[lattice.kind]):
+        options.append(2 * (np.rint(local / lattice.a - basis) + basis))
+    stacked = np.array(options)
+    squares = ((stacked * lattice.a / 2 - local) ** 2).sum(axis=-1)
+    return np.rint(stacked[squares.argmin(axis=0), np.arange(len(local))]).astype(np.int64)
+
+
+def _occupy(
+    lattice: SiteLattice, local: NDArray[np.float64], periodic: bool
+) -> tuple[_Fit, NDArray[np.float64]]:
+    """Give each site its closest atom; return the accepted atoms and all residuals, Å."""
+    points = _decode(lattice, local)
+    residual = local - points * lattice.a / 2
+    distance = np.linalg.norm(residual, axis=1)
+    site = np.mod(points, 2 * np.asarray(lattice.repeats)) if periodic else points
+    order = np.argsort(distance, kind="stable")
+    order = order[distance[order] <= SITE_RADIUS]
+    _, first = np.unique(site[order], axis=0, return_index=True)
+    atoms = np.sort(order[first])
+    rms = float(np.sqrt((distance[atoms] ** 2).mean())) if len(atoms) else np.inf
+    return _Fit(atoms, site[atoms], rms), residual
+
+
+def _fit_periodic(lattice: SiteLattice, positions: NDArray[np.float64]) -> _Fit:
+    """Fit a lattice that may only move."""
+    shift = _translation(lattice, positions, np.eye(3))
+    for _ in range(_REFINEMENTS):
+        fit, residual = _occupy(lattice, positions - shift, periodic=True)
+        if len(fit.atoms) == 0:
+            break
+        step = residual[fit.atoms].mean(axis=0)
+        shift = shift + step
+        if np.abs(step).max() < 1e-10:
+            break
+    return _occupy(lattice, positions - shift, periodic=True)[0]
+
+
+def _fit_block(
+    lattice: SiteLattice, positions: NDArray[np.float64], axes: NDArray[np.float64]
+) -> _Fit:
+    """Fit a lattice that may move and turn."""
+    middle = positions.mean(axis=0)
+    centred = positions - middle
+    shift = _translation(lattice, centred, axes)
+    for _ in range(_REFINEMENTS):
+        fit, _ = _occupy(lattice, (centred - shift) @ axes.T, periodic=False)
+        if len(fit.atoms) < 4:
+            break
+        ideal = fit.points * lattice.a / 2
+        found = centred[fit.atoms]
+        axes = _closest_rotation((ideal - ideal.mean(axis=0)).T @ (found - found.mean(axis=0)))
+        shift = found.mean(axis=0) - ideal.mean(axis=0) @ axes
+    return _occupy(lattice, (centred - shift) @ axes.T, periodic=False)[0]
+
+
+def register(
+    lattice: SiteLattice, positions: NDArray[np.float64], codes: NDArray[np.int8]
+) -> Registration:
+    """Move and turn the lattice so that it fits all atoms best, and occupy it.
+
+    Parameters
+    ----------
+    lattice : SiteLattice
+        The sites.
+    positions : ndarray, shape (n_atoms, 3)
+        Atom positions in Å.
+    codes : ndarray of int8, shape (n_atoms,)
+        Species codes.
+
+    Returns
+    -------
+    Registration
+        The occupied sites. A lattice turned against the cell is preferred only if it holds more
+        atoms than one that is not.
+    """
+    fractions = positions @ np.linalg.inv(lattice.cell)
+    wrapped = (fractions - np.floor(fractions)) @ lattice.cell
+    periodic = _fit_periodic(lattice, wrapped)
+    axes = find_orientation(lattice, wrapped)
+    if axes is not None and _angles(axes) > _SMALL_ROTATION:
+        block = _fit_block(lattice, wrapped, axes)
+        if len(block.atoms) > len(periodic.atoms):
+            return Registration(
+                occupation=None,
+                block=(block.points, codes[block.atoms]),
+                n_removed=len(codes) - len(block.atoms),
+                rotation=float(np.rad2deg(_angles(axes))),
+                rms=block.rms,
+            )
+    occupation = np.full(lattice.n_sites, -1, dtype=np.int8)
+    occupation[lattice.site_at(periodic.points)] = codes[periodic.atoms]
+    return Registration(
+        occupation=occupation,
+        block=None,
+        n_removed=len(codes) - len(periodic.atoms),
+        rotation=0.0,
+        rms=periodic.rms,
+    )

@@ -1,0 +1,109 @@
+"""Writing whole files and folders or none."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dismaiflow.errors import DismaiError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def explain_os_error(error: OSError, path: Path) -> DismaiError:
+    """Say what kept a path from being written, and the way out."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DismaiError(f"{path}: no space left on this disk; free some or choose another path")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return DismaiError(f"{path}: not writable; choose another path or change its permissions")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return DismaiError(f"{path}: a file stands in the way of this folder; choose another path")
+    return DismaiError(f"{path}: cannot be written ({error.strerror or error})")
+
+
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Fill a temporary folder and rename it to ``target`` once all is written.
+
+    Parameters
+    ----------
+    target : Path
+        The folder to make; it may exist only if it is empty.
+
+    Yields
+    ------
+    Path
+        A temporary folder beside it. If the block raises, that folder is removed and nothing is
+        left behind.
+
+    Raises
+    ------
+    DismaiError
+        If the target is a file or a filled folder, or the disk is full or not writable.
+    """
+    check_out_folder(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise explain_os_error(error, target) from error
+    try:
+        yield partial
+        partial.chmod(0o777 & ~_umask())
+        partial.rename(target)
+    except OSError as error:
+        raise explain_os_error(error, target) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_out_folder(target: Path) -> None:
+    """Refuse a target that is a file or a filled folder, before any work is done for it.
+
+    Raises
+    ------
+    DismaiError
+        If it is either.
+    """
+    for parent in (target, *target.parents):
+        if parent.exists() and not parent.is_dir():
+            raise DismaiError(f"{parent}: is a file; --out needs a folder")
+    if target.is_dir() and any(target.iterdir()):
+        raise DismaiError(f"{target}: already holds files; choose another folder or empty it")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file and rename it into place, so that readers see the old one or the new one.
+
+    Raises
+    ------
+    DismaiError
+        If the disk is full or not writable.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise explain_os_error(error, path) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,227 @@
+"""Reading structures that somebody else's program wrote."""
+
+from __future__ import annotations
+
+import io
+import re
+import tempfile
+import warnings
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ase.io
+import numpy as np
+
+from dismaiflow.errors import DismaiError
+from dismaiflow.structures.structure_set import StructureSet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ase import Atoms
+
+#: What ASE calls the formats of single-structure files, by the end or start of their names.
+_SUFFIX_FORMATS = {".cif": "cif", ".vasp": "vasp", ".poscar": "vasp"}
+_STEM_FORMATS = {"poscar": "vasp", "contcar": "vasp"}
+_FRAME_SUFFIXES = (".extxyz", ".xyz")
+
+#: A line of more atoms than this is no atom count.
+_MAX_ATOMS = 10_000_000
+
+
+@dataclass(frozen=True)
+class BadFrame:
+    """A frame that could not be used.
+
+    Parameters
+    ----------
+    index : int
+        Its place in the source, from 0.
+    reason : str
+        A short, countable reason, e.g. ``unreadable`` or ``foreign_element``.
+    detail : str
+        One line for a person.
+    """
+
+    index: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class ReadStructures:
+    """What was found in a source.
+
+    Parameters
+    ----------
+    structures : StructureSet
+        The frames that could be read, in order.
+    indices : ndarray of int64, shape (n_structures,)
+        Place of each in the source.
+    bad : list of BadFrame
+        The frames that could not.
+    """
+
+    structures: StructureSet
+    indices: np.ndarray
+    bad: list[BadFrame]
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames in the source, readable or not."""
+        return len(self.indices) + len(self.bad)
+
+
+def read_structures(path: Path) -> ReadStructures:
+    """Read an extxyz file, a CIF or POSCAR file, or a folder or zip of these.
+
+    Parameters
+    ----------
+    path : Path
+        The source. Folders and zips are read in natural order of the names.
+
+    Returns
+    -------
+    ReadStructures
+        Structures, their places in the source, and the frames that could not be read.
+
+    Raises
+    ------
+    DismaiError
+        If the source is missing, empty or binary, of an unknown kind, or cannot be split into
+        frames (a truncated extxyz file).
+    """
+    if not path.exists():
+        raise DismaiError(f"{path}: no such file or folder")
+    if path.is_dir():
+        return _read_files([p for p in path.rglob("*") if p.is_file()], path)
+    if zipfile.is_zipfile(path):
+        return _read_zip(path)
+    if path.suffix.lower() == ".zip":
+        raise DismaiError(f"{path}: not a readable zip file; make it again")
+    if _single_format(path) is not None:
+        return _read_files([path], path)
+    if path.suffix.lower() not in _FRAME_SUFFIXES:
+        raise DismaiError(
+            f"{path}: unknown kind of file; give .extxyz, .cif, .vasp or POSCAR files, or a folder "
+            "or zip of them"
+        )
+    return _collect(
+        (str(i), lambda text=text: _parse_extxyz(text))
+        for i, text in enumerate(split_extxyz(_text(path), path))
+    )
+
+
+def split_extxyz(text: str, path: Path) -> list[str]:
+    """Cut the text of an extxyz file into frames by their atom counts.
+
+    Raises
+    ------
+    DismaiError
+        If a count is missing or the last frame is cut off; says where.
+    """
+    lines = text.splitlines()
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise DismaiError(f"{path}: is empty; no structures to read")
+    frames = []
+    at = 0
+    while at < len(lines):
+        count = lines[at].strip()
+        if not re.fullmatch(r"\d+", count) or not 0 < int(count) < _MAX_ATOMS:
+            raise DismaiError(
+                f"{path}: line {at + 1} should be the number of atoms of frame {len(frames)}, but "
+                f"reads {count[:40]!r}; the frame before it may be too long or too short"
+            )
+        end = at + 2 + int(count)
+        if end > len(lines):
+            raise DismaiError(
+                f"{path}: is cut off: frame {len(frames)} promises {count} atoms, the file ends "
+                f"after {max(len(lines) - at - 2, 0)}; copy or write it again"
+            )
+        frames.append("\n".join(lines[at:end]) + "\n")
+        at = end
+    return frames
+
+
+def natural_key(name: str) -> tuple[object, ...]:
+    """Order names as people do: ``gen_2`` before ``gen_10``."""
+    return tuple((int(p), p) if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", name))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DismaiError(f"{path}: is not a text file (byte {error.start})") from error
+    except OSError as error:
+        raise DismaiError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _parse_extxyz(text: str) -> Atoms:
+    atoms = ase.io.read(io.StringIO(text), format="extxyz")
+    if not atoms.pbc.any() and atoms.cell.rank < 3:
+        raise ValueError("has no Lattice")
+    return atoms
+
+
+def _single_format(path: Path) -> str | None:
+    name = path.name.lower()
+    stem = next((kind for start, kind in _STEM_FORMATS.items() if name.startswith(start)), None)
+    return _SUFFIX_FORMATS.get(path.suffix.lower(), stem)
+
+
+def _read_files(paths: list[Path], source: Path) -> ReadStructures:
+    chosen = [(p, kind) for p in paths if (kind := _single_format(p)) is not None]
+    if not chosen:
+        raise DismaiError(f"{source}: holds no .cif, .vasp or POSCAR files")
+    chosen.sort(key=lambda item: natural_key(str(item[0].relative_to(source.parent))))
+    return _collect(
+        (p.name, lambda p=p, kind=kind: ase.io.read(p, format=kind)) for p, kind in chosen
+    )
+
+
+def _read_zip(path: Path) -> ReadStructures:
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+        names = [n for n in archive.namelist() if _single_format(Path(n)) is not None]
+        try:
+            # ZipFile.extract keeps every member inside the folder, whatever its name says.
+            files = [Path(archive.extract(name, folder)) for name in names]
+        except (zipfile.BadZipFile, OSError) as error:
+            raise DismaiError(f"{path}: not a readable zip file ({error})") from error
+        if not files:
+            raise DismaiError(f"{path}: holds no .cif, .vasp or POSCAR files")
+        return _read_files(files, Path(folder))
+
+
+def _collect(frames: Iterator[tuple[str, Callable[[], Atoms]]]) -> ReadStructures:
+    """Parse frames one by one; whatever a parser makes of a bad one is that frame's failure."""
+    structures: list[Atoms] = []
+    ids: list[str] = []
+    indices: list[int] = []
+    bad: list[BadFrame] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for index, (name, parse) in enumerate(frames):
+            try:
+                atoms = parse()
+            except Exception as error:  # noqa: BLE001
+                detail = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+                bad.append(BadFrame(index, "unreadable", f"{name}: {detail}"))
+                continue
+            structures.append(atoms)
+            ids.append(name)
+            indices.append(index)
+    found = StructureSet.from_atoms(structures, ids)
+    found.labels.update(_shared_numbers(structures))
+    return ReadStructures(found, np.array(indices, dtype=np.int64), bad)
+
+
+def _shared_numbers(structures: list[Atoms]) -> dict[str, np.ndarray]:
+    """Collect the numbers that every frame carries in its comment line."""
+    shared = set.intersection(*(set(a.info) for a in structures)) if structures else set()
+    columns = {key: np.array([a.info[key] for a in structures]) for key in sorted(shared)}
+    return {key: c for key, c in columns.items() if c.ndim == 1 and c.dtype.kind in "bif"}
