@@ -10,7 +10,7 @@ import pytest
 from maggma.stores import MongoStore
 
 from dismaiflow.store import EmbeddedStore
-from tests.mongod import HOST, mongod
+from mongod import HOST, mongod
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -23,7 +23,7 @@ from dismaiflow.store import (
     has_blob,
     put_blob,
 )
-from tests.mongod import HOST
+from mongod import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

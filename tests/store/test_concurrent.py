@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from dismaiflow.store import EmbeddedStore
@@ -114,26 +114,18 @@ def test_threads(tmp_path: Path) -> None:
     """Threads share one store object, and others have their own, on one file."""
     shared = EmbeddedStore(tmp_path / "a.db", key="uuid")
     shared.connect()
-    errors: list[BaseException] = []
 
-    def work(number: int) -> None:
-        try:
-            store = shared if number % 2 else EmbeddedStore(tmp_path / "a.db", key="uuid")
-            store.connect()
-            for n in range(25):
-                store.update({"uuid": f"{number} {n}", "n": n})
-                store.update({"uuid": f"all {n}", "by": number})
-                assert store.query_one({"uuid": f"{number} {n}"})["n"] == n
-            assert store.count({"uuid": {"$regex": f"^{number} "}}) == 25
-        except BaseException as error:
-            errors.append(error)
+    def work(number: int) -> int:
+        store = shared if number % 2 else EmbeddedStore(tmp_path / "a.db", key="uuid")
+        store.connect()
+        for n in range(25):
+            store.update({"uuid": f"{number} {n}", "n": n})
+            store.update({"uuid": f"all {n}", "by": number})
+            assert store.query_one({"uuid": f"{number} {n}"})["n"] == n
+        return store.count({"uuid": {"$regex": f"^{number} "}})
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(work, range(6))) == [25] * 6
     assert shared.count() == 6 * 25 + 25
     shared.close()
 

@@ -92,6 +92,14 @@ def test_documents_are_readable_json(tmp_path: Path) -> None:
     assert json.loads(text, parse_constant=pytest.fail)["t"] == {"$date": DAY.isoformat()}
     assert _from_json(text) == document
     assert _from_json(_to_json({"b": bson.Binary(b"x", 4)})) == {"b": bson.Binary(b"x", 4)}
+    for lookalike in (
+        {"$date": 1},
+        {"$date": "soon"},
+        {"$numberDouble": "x"},
+        {"__neosqlite_objectid__": True},
+        {"__neosqlite_binary__": 1, "data": 1},
+    ):
+        assert _from_json(_to_json({"x": lookalike})) == {"x": lookalike}
     with EmbeddedStore(tmp_path / "a.db") as store:
         store._collection.insert_one({"n": 1, "t": DAY})  # by neosqlite itself
         found = store.query_one({"t": DAY})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from pymongo import MongoClient
 from pymongo.errors import DocumentTooLarge, OperationFailure
 
 from dismaiflow.store import EmbeddedStore
-from tests.mongod import HOST
+from mongod import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,6 +113,8 @@ QUERIES: list[tuple[dict[str, Any], list[int]]] = [
     # the rest
     ({"s": {"$regex": "^a"}}, [1, 6]),
     ({"s": {"$regex": "^a", "$options": "i"}}, [1, 2, 6]),
+    ({"s": re.compile("^a", re.IGNORECASE)}, [1, 2, 6]),
+    ({"s": {"$in": [re.compile("b$"), ""]}}, [3, 6]),
     ({"s": {"$not": {"$regex": "a"}}}, [2, 3, 4, 5]),
     ({"index": {"$not": {"$gt": 1}}}, [1, 3, 4]),
     ({"$or": [{"uuid": "c"}, {"rows.0.k": 1}]}, [1, 3, 4]),

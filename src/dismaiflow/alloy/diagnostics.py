@@ -11,10 +11,10 @@ import numpy as np
 from dismaiflow.alloy.sampling import SamplingSettings, child_seed, sample_runs
 from dismaiflow.alloy.statistics import (
     AGREEMENT_R_HAT,
-    detect_equilibration,
     deviating_runs,
+    late_starts,
+    pooled_inefficiency,
     split_r_hat,
-    statistical_inefficiency,
 )
 from dismaiflow.errors import DismaiError
 
@@ -88,11 +88,12 @@ class SamplingReport:
     limiting_parameter : str
         The observable with the fewest effective samples.
     n_effective_per_run : list of float
-        Effective samples of each run, each for its own slowest observable.
+        Effective samples of each run for the limiting parameter: used snapshots over inefficiency.
     n_effective : float
         Effective samples of all runs for the limiting parameter.
     inefficiency : float
-        Used snapshots per effective sample of the limiting parameter.
+        Used snapshots per effective sample of the limiting parameter, from all runs together. Runs
+        that disagree make it large, since then their number counts and not their length.
     r_hat : float
         Largest over the parameters.
     agreement : {"agree", "disagree", "undecided"}
@@ -212,32 +213,29 @@ def analyse_runs(runs: Sequence[RunSamples]) -> SamplingReport:
     settings = runs[0].settings
     names, _ = observables(runs[0])
     series = [observables(run)[1] for run in runs]
-    stationary_from = [detect_equilibration(values) for values in series]
+    stationary_from = late_starts(series)
     corrected = settings.protocol == "corrected"
     first_used = stationary_from if corrected else [0] * len(runs)
     used = [values[first:] for values, first in zip(series, first_used, strict=True)]
 
-    inefficiency = np.array([statistical_inefficiency(values) for values in used])
+    inefficiency = pooled_inefficiency(used)
     n_used = np.array([len(values) for values in used])
-    effective = n_used[:, None] / inefficiency
+    total = n_used.sum() / inefficiency
     pooled = np.concatenate(used)
     deviation = pooled.std(axis=0)
-    total = effective.sum(axis=0)
     r_hat = split_r_hat(used)
     parameters = {
         name: ParameterStatistics(
             mean=float(pooled[:, p].mean()),
             std=float(deviation[p]),
             standard_error=float(deviation[p] / np.sqrt(total[p])),
-            autocorrelation_passes=float(n_used.sum() / total[p] * settings.snapshot_interval),
+            autocorrelation_passes=float(inefficiency[p] * settings.snapshot_interval),
             n_effective=float(total[p]),
             r_hat=float(r_hat[p]),
         )
         for p, name in enumerate(names)
     }
-    means = np.array([values.mean(axis=0) for values in used])
-    errors = np.array([values.std(axis=0) for values in used]) / np.sqrt(effective)
-    strays = deviating_runs(means, errors)
+    strays = deviating_runs(used)
     deviating = {
         r: [names[p] for p in np.flatnonzero(row)] for r, row in enumerate(strays) if row.any()
     }
@@ -245,7 +243,7 @@ def analyse_runs(runs: Sequence[RunSamples]) -> SamplingReport:
     agreement: Agreement = "disagree" if deviating or np.isinf(r_hat).any() else "undecided"
     if agreement == "undecided" and worst <= AGREEMENT_R_HAT:
         agreement = "agree"
-    limiting = int(np.argmin(total))
+    limiting = int(np.argmax(inefficiency))
     report = SamplingReport(
         temperature=float(settings.temperature),
         protocol=settings.protocol,
@@ -257,9 +255,9 @@ def analyse_runs(runs: Sequence[RunSamples]) -> SamplingReport:
         equilibration=[asdict(run.equilibration) for run in runs],
         acceptance=[float(run.acceptance) for run in runs],
         limiting_parameter=names[limiting],
-        n_effective_per_run=effective.min(axis=1).tolist(),
+        n_effective_per_run=(n_used / inefficiency[limiting]).tolist(),
         n_effective=float(total[limiting]),
-        inefficiency=float(n_used.sum() / total[limiting]),
+        inefficiency=float(inefficiency[limiting]),
         r_hat=worst,
         agreement=agreement,
         deviating=deviating,
@@ -299,8 +297,7 @@ def _warnings(report: SamplingReport, runs: Sequence[RunSamples]) -> list[str]:
         shown = ", ".join(names[:4]) + (" and others" if len(names) > 4 else "")
         warnings.append(
             f"the runs {at} do not agree: run {listed} deviates by more than five standard errors "
-            f"in {shown}; it is probably stuck in a metastable state, and effective numbers of "
-            "samples are too high (longer anneal, higher anneal_from, or replica exchange)"
+            f"in {shown}; it is probably stuck in a metastable state (longer anneal, higher anneal_from, or replica exchange)"
         )
     elif report.agreement == "disagree":
         warnings.append(f"the runs {at} do not agree: they are stuck at different constant values")

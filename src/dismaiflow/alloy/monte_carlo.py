@@ -97,10 +97,12 @@ class MonteCarlo:
         n_species = len(self.hamiltonian.expansion.species)
         n_sites = self.hamiltonian.lattice.n_sites
         codes = np.asarray(self.occupation)
-        if codes.shape != (n_sites,) or codes.min() < 0 or codes.max() >= n_species:
+        shape_fits = codes.shape == (n_sites,)
+        if not shape_fits or codes.min() < 0 or codes.max() >= n_species:
+            found = f"{codes.min()} to {codes.max()}" if codes.size else "none"
             raise DismaiError(
                 f"an occupation needs {n_sites} species codes from 0 to {n_species - 1}, got shape "
-                f"{codes.shape} with values {codes.min()} to {codes.max()}"
+                f"{codes.shape} with values {found}"
             )
         if self.tables is None:
             self.tables = build_tables(self.hamiltonian)

@@ -181,7 +181,8 @@ class RunSamples:
     equilibration : Equilibration
         What happened before.
     seed : dict
-        ``entropy`` and ``spawn_key`` of the numpy SeedSequence that the run used.
+        ``entropy`` (in decimal digits: it may have 128 bits) and ``spawn_key`` of the numpy
+        SeedSequence that the run used.
     """
 
     settings: SamplingSettings
@@ -292,7 +293,7 @@ def describe_run(
         sro_labels=order_labels(expansion.species, N_ORDER_SHELLS),
         acceptance=acceptance,
         equilibration=equilibration,
-        seed={"entropy": seed.entropy, "spawn_key": [int(key) for key in seed.spawn_key]},
+        seed={"entropy": str(seed.entropy), "spawn_key": [int(key) for key in seed.spawn_key]},
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,7 +55,7 @@ class Selection:
     n_passed : list of int
         Those of each run that pass the filter.
     block_length : int
-        Length of a block in snapshots.
+        Length of a block in snapshots: the inefficiency, rounded.
     n_independent_available : int
         Blocks that hold a snapshot which passes the filter: effective samples to be had.
     n_independent : int
@@ -206,9 +205,11 @@ def _select(
     kind: Literal["wide", "narrow"] = "wide" if tolerance is None else "narrow"
     n_passed = np.bincount(run_of[passed], minlength=len(runs)).tolist()
     candidates = np.flatnonzero(passed)
-    block_length = max(math.ceil(report.inefficiency), 1)
+    block_length = max(round(report.inefficiency), 1)
     blocks = _blocks(run_of, snapshot_of - first_used[run_of], block_length)
-    available = len(np.unique(blocks[candidates]))
+    # The last block of a run is a broken one, which counts where runs hold but a few.
+    most = max(round(report.n_effective), 1)
+    available = min(len(np.unique(blocks[candidates])), most)
 
     order = np.random.default_rng(seed).permutation(candidates)
     if thinning == "independent":
@@ -247,7 +248,7 @@ def _select(
         n_passed=n_passed,
         block_length=block_length,
         n_independent_available=available,
-        n_independent=len(np.unique(blocks[chosen])),
+        n_independent=min(len(np.unique(blocks[chosen])), most),
         warnings=warnings,
     )
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: about ``1 + 1 / (2 m)`` for m effective samples in half a run, so that 1.01 also asks for some 50.
 AGREEMENT_R_HAT = 1.01
 
+#: Standard errors by which a mean may lie off before a run is called stray or not yet stationary.
+DEVIATION_LIMIT = 5.0
+
 #: Parts of a series, from its start, that `detect_equilibration` tries to leave out.
 _DISCARDED = np.concatenate([[0.0], np.geomspace(0.005, 0.95, 24)])
 
@@ -45,6 +48,20 @@ def is_constant(series: NDArray[np.floating]) -> NDArray[np.bool_]:
     return np.asarray(np.ptp(series, axis=0) <= _CONSTANT * np.abs(series).max(axis=0))
 
 
+def _covariance_sums(
+    centred: NDArray[np.float64], n_lags: int
+) -> NDArray[np.float64]:
+    """Return the sums of products at lags 0 to n_lags - 1, shape (n_lags, ...)."""
+    n = len(centred)
+    # Zeros behind the series keep its end from meeting its beginning.
+    length = next_fast_len(2 * n, real=True)
+    spectrum = rfft(centred, length, axis=0)
+    power = spectrum.real**2 + spectrum.imag**2
+    sums = np.zeros((n_lags, *centred.shape[1:]))
+    sums[:n] = irfft(power, length, axis=0)[:n]
+    return sums
+
+
 def autocorrelation(series: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the normalised autocorrelation functions of series.
 
@@ -59,18 +76,57 @@ def autocorrelation(series: NDArray[np.floating]) -> NDArray[np.float64]:
         Correlation at the lags 0 to n - 1, from sums over n - lag products divided by n. A constant
         series has 1 at lag 0 and 0 elsewhere.
     """
-    x = np.asarray(series, dtype=float)
-    n = len(x)
-    centred = x - x.mean(axis=0)
-    # Zeros behind the series keep its end from meeting its beginning.
-    spectrum = rfft(centred, next_fast_len(2 * n, real=True), axis=0)
-    power = spectrum.real**2 + spectrum.imag**2
-    covariance = irfft(power, next_fast_len(2 * n, real=True), axis=0)[:n]
-    constant = is_constant(x)
-    rho = covariance / np.where(constant, 1.0, covariance[0])
+    return pooled_autocorrelation([series])
+
+
+def pooled_autocorrelation(
+    chains: Sequence[NDArray[np.floating]], own_means: bool = False
+) -> NDArray[np.float64]:
+    """Return the autocorrelation functions of runs of the same quantities, from all runs together.
+
+    A slow event that a run meets once or never makes estimates from single runs very uncertain, and
+    their average too optimistic.
+
+    Parameters
+    ----------
+    chains : sequence of ndarray, shape (n_i, ...)
+        Runs; they may differ in length.
+    own_means : bool
+        Measure deviations from the mean of each run. By default they are measured from the mean of
+        all, so that runs which disagree look correlated without end: their number, not their
+        length, then counts.
+
+    Returns
+    -------
+    ndarray, shape (n, ...)
+        Correlation at the lags 0 to n - 1, n being the length of the longest run. A constant has 1
+        at lag 0 and 0 elsewhere.
+    """
+    values = [np.asarray(chain, dtype=float) for chain in chains]
+    n_lags = max(len(x) for x in values)
+    everything = np.concatenate(values)
+    centre = everything.mean(axis=0)
+    total = np.zeros((n_lags, *centre.shape))
+    for x in values:
+        total += _covariance_sums(x - (x.mean(axis=0) if own_means else centre), n_lags)
+    spread = np.abs(everything).max(axis=0) * _CONSTANT
+    constant = total[0] <= len(everything) * spread**2
+    rho = total / np.where(constant, 1.0, total[0])
     rho[:, constant] = 0.0
     rho[0] = 1.0
-    return np.asarray(rho)
+    return rho
+
+
+def _inefficiency(rho: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum autocorrelation functions by the rule of `statistical_inefficiency`."""
+    n_pairs = len(rho) // 2
+    if n_pairs == 0:
+        return np.ones(rho.shape[1:])
+    pairs = rho[: 2 * n_pairs].reshape(n_pairs, 2, *rho.shape[1:]).sum(axis=1)
+    positive = np.logical_and.accumulate(pairs > 0, axis=0)
+    monotone = np.minimum.accumulate(pairs, axis=0)
+    g = 2 * np.where(positive, monotone, 0.0).sum(axis=0) - 1
+    return np.maximum(g, 1.0)
 
 
 def statistical_inefficiency(series: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -92,15 +148,25 @@ def statistical_inefficiency(series: NDArray[np.floating]) -> NDArray[np.float64
         Inefficiencies in snapshots, at least 1. A constant series has 1: it shows no correlation,
         which does not prove that there is none.
     """
-    rho = autocorrelation(series)
-    n_pairs = len(rho) // 2
-    if n_pairs == 0:
-        return np.ones(rho.shape[1:])
-    pairs = rho[: 2 * n_pairs].reshape(n_pairs, 2, *rho.shape[1:]).sum(axis=1)
-    positive = np.logical_and.accumulate(pairs > 0, axis=0)
-    monotone = np.minimum.accumulate(pairs, axis=0)
-    g = 2 * np.where(positive, monotone, 0.0).sum(axis=0) - 1
-    return np.maximum(g, 1.0)
+    return _inefficiency(autocorrelation(series))
+
+
+def pooled_inefficiency(
+    chains: Sequence[NDArray[np.floating]], own_means: bool = False
+) -> NDArray[np.float64]:
+    """Return the statistical inefficiency of runs of the same quantities, from all together.
+
+    Parameters
+    ----------
+    chains, own_means
+        See `pooled_autocorrelation`; the sum is cut as in `statistical_inefficiency`.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        Inefficiencies in snapshots, at least 1.
+    """
+    return _inefficiency(pooled_autocorrelation(chains, own_means))
 
 
 def effective_samples(series: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -183,18 +249,19 @@ def split_r_hat(chains: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
 
 
 def deviating_runs(
-    means: NDArray[np.floating], errors: NDArray[np.floating], limit: float = 5.0
+    chains: Sequence[NDArray[np.floating]], limit: float = DEVIATION_LIMIT
 ) -> NDArray[np.bool_]:
     """Tell which runs have a mean that the others do not share.
 
-    Each run is compared with the median of all runs, which a minority of stray runs cannot move far.
-    The error of the median is taken as that of a mean times sqrt(pi / 2), its value for a normal
-    distribution.
+    The mean of each run is compared with the median of the means, which a minority of stray runs
+    cannot move far. Variance and autocorrelation within runs are averaged over the runs, so that a
+    run which jumps once does not excuse itself by its large variance. The error of the median is
+    taken as that of a mean times sqrt(pi / 2), its value for a normal distribution.
 
     Parameters
     ----------
-    means, errors : ndarray, shape (n_runs, ...)
-        Mean of each run and its standard error.
+    chains : sequence of ndarray, shape (n_i, ...)
+        Runs of the same quantities.
     limit : float
         Number of combined standard errors from which on a run deviates.
 
@@ -203,10 +270,54 @@ def deviating_runs(
     ndarray of bool, shape (n_runs, ...)
         True where a run deviates; never with one run.
     """
-    if len(means) < 2:
-        return np.zeros(np.shape(means), dtype=bool)
+    values = [np.asarray(chain, dtype=float) for chain in chains]
+    means = np.array([x.mean(axis=0) for x in values])
+    if len(values) < 2:
+        return np.zeros(means.shape, dtype=bool)
+    lengths = np.array([len(x) for x in values], dtype=float)
+    within = sum(x.var(axis=0) * len(x) for x in values) / lengths.sum()
+    squared = within * pooled_inefficiency(values, own_means=True)
+    shares = (1 / lengths).reshape(-1, *[1] * (means.ndim - 1))
+    combined = np.sqrt(squared * (shares + np.pi / 2 * shares.mean() / len(values)))
     centre = np.median(means, axis=0)
-    typical = np.median(np.square(errors), axis=0)
-    combined = np.sqrt(np.square(errors) + np.pi / 2 * typical / len(means))
     # Rounding of the means of equal constants is no deviation.
     return np.asarray(np.abs(means - centre) > limit * combined + _CONSTANT * np.abs(centre))
+
+
+def late_starts(
+    chains: Sequence[NDArray[np.floating]], limit: float = DEVIATION_LIMIT
+) -> list[int]:
+    """Find from where on each of several runs is stationary.
+
+    `detect_equilibration` alone likes to cut behind a rare event that belongs to equilibrium, which
+    would bias what is left. So its start counts only if, in some quantity, the mean before it lies
+    several standard errors from the mean after it; variance and inefficiency for this are the
+    medians over the second halves of the runs.
+
+    Parameters
+    ----------
+    chains : sequence of ndarray, shape (n_i, n_series)
+        Runs of the same quantities.
+    limit : float
+        Number of combined standard errors.
+
+    Returns
+    -------
+    list of int
+        First snapshot of each run that belongs to its stationary part.
+    """
+    values = [np.asarray(chain, dtype=float) for chain in chains]
+    halves = [x[len(x) // 2 :] for x in values]
+    variance = np.median([x.var(axis=0) for x in halves], axis=0)
+    squared = variance * np.median([statistical_inefficiency(x) for x in halves], axis=0)
+    starts = []
+    for x in values:
+        start = detect_equilibration(x)
+        before, after = x[:start], x[start:]
+        if start > 0:
+            combined = np.sqrt(squared * (1 / len(before) + 1 / len(after)))
+            shift = np.abs(before.mean(axis=0) - after.mean(axis=0))
+            if not (shift > limit * combined + _CONSTANT * np.abs(x).max(axis=0)).any():
+                start = 0
+        starts.append(start)
+    return starts

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _MAGIC = b"DISMAI-ALLOY-COUNTS-1"
 
+_COUNT_ARRAYS = ("indices", "monomers", "pairs", "n_vacancies", "occupations")
+
 #: Published files carry positions with eight decimals between the scripts.
 _FILE_DECIMALS = 8
 
@@ -80,19 +82,20 @@ class AlloyCounts:
     def concatenate(cls, parts: Sequence[AlloyCounts]) -> AlloyCounts:
         """Join the counts of chunks and sort them by the place in the source."""
         joined = {
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("indices", "monomers", "pairs", "n_vacancies", "occupations")
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in _COUNT_ARRAYS
         }
         order = np.argsort(joined["indices"], kind="stable")
         bad = sorted((b for part in parts for b in part.bad), key=lambda b: b.index)
         return cls(**{name: array[order] for name, array in joined.items()}, bad=bad)
 
+    def emptied(self) -> AlloyCounts:
+        """Return counts of no structures, with arrays of the same shapes otherwise."""
+        arrays = {name: getattr(self, name)[:0] for name in _COUNT_ARRAYS}
+        return AlloyCounts(**arrays, bad=[])
+
     def to_bytes(self) -> bytes:
         """Write into bytes."""
-        arrays = {
-            name: getattr(self, name)
-            for name in ("indices", "monomers", "pairs", "n_vacancies", "occupations")
-        }
+        arrays = {name: getattr(self, name) for name in _COUNT_ARRAYS}
         bad = [[b.index, b.reason, b.detail] for b in self.bad]
         return pack_arrays(_MAGIC, arrays, {"bad": bad})
 
@@ -184,7 +187,7 @@ class AlloyAnalyser:
             fingerprint(
                 counts.monomers, counts.pairs, self._shells.multiplicities, convention
             ),
-            order.reshape(len(counts), -1),
+            order.reshape(len(counts), order.shape[1] * order.shape[2]),
             expansion.energy(fractions, per),
         )
 

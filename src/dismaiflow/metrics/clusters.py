@@ -172,7 +172,8 @@ def fingerprint(
         fractions, _ = per_atom(monomers, pairs)
         values = pairs / np.maximum(pairs.sum(axis=(-1, -2), keepdims=True), 1)
     flat = values[..., rows, columns]
-    return np.concatenate([fractions, flat.reshape(*flat.shape[:-2], -1)], axis=-1)
+    merged = flat.reshape(*flat.shape[:-2], flat.shape[-2] * flat.shape[-1])
+    return np.concatenate([fractions, merged], axis=-1)
 
 
 def fingerprint_labels(species: Sequence[str], n_shells: int) -> list[str]:

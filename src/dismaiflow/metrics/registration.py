@@ -265,7 +265,9 @@ def register(
     fractions = positions @ np.linalg.inv(lattice.cell)
     wrapped = (fractions - np.floor(fractions)) @ lattice.cell
     periodic = _fit_periodic(lattice, wrapped)
-    axes = find_orientation(lattice, wrapped)
+    # Where every atom has its site, no other orientation can hold more.
+    complete = len(periodic.atoms) == len(codes)
+    axes = None if complete else find_orientation(lattice, wrapped)
     if axes is not None and _angles(axes) > _SMALL_ROTATION:
         block = _fit_block(lattice, wrapped, axes)
         if len(block.atoms) > len(periodic.atoms):

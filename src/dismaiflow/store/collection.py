@@ -14,10 +14,11 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import bson
+import bson.errors
 from neosqlite._sqlite import sqlite3  # the SQLite that neosqlite chose: its errors are ours
 from pymongo.errors import DocumentTooLarge, DuplicateKeyError, OperationFailure
 
@@ -84,17 +85,18 @@ def _to_json(document: Mapping[str, Any]) -> str:
 
 def _untag(value: dict[str, Any]) -> Any:
     """Return what a tagged value stands for; other dictionaries as they are."""
-    if len(value) == 1:
-        if isinstance(text := value.get("$date"), str):
-            with suppress(ValueError):
-                return datetime.fromisoformat(text)
-        if isinstance(text := value.get("$numberDouble"), str):
-            return float(text)
-    elif "__neosqlite_objectid__" in value:
-        return bson.ObjectId(value["id"])
-    elif "__neosqlite_binary__" in value:
-        data, subtype = base64.b64decode(value["data"]), value.get("subtype", 0)
-        return bson.Binary(data, subtype) if subtype else data
+    with suppress(ValueError, TypeError, KeyError, bson.errors.BSONError):
+        if len(value) == 1 and "$date" in value:
+            date = datetime.fromisoformat(value["$date"])
+            # neosqlite writes the zone where there is one; a server gives none back
+            return date.astimezone(UTC).replace(tzinfo=None) if date.tzinfo else date
+        if len(value) == 1 and "$numberDouble" in value:
+            return float(value["$numberDouble"])
+        if "__neosqlite_objectid__" in value:
+            return bson.ObjectId(value["id"])
+        if "__neosqlite_binary__" in value:
+            data, subtype = base64.b64decode(value["data"]), value.get("subtype", 0)
+            return bson.Binary(data, subtype) if subtype else data
     return value
 
 
@@ -162,6 +164,22 @@ class Collection:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)
+
+    def create(self) -> None:
+        """Make the table where it is missing.
+
+        In neosqlite's layout, but with TEXT columns always: where neosqlite chooses JSONB (from
+        SQLite 3.45 on) ids made of digits alone are taken for numbers, and can collide.
+        """
+        name = self._raw.name
+        if self._rows("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)):
+            return  # without asking for the write lock
+        with self._transaction():
+            self._db.execute(
+                f"CREATE TABLE IF NOT EXISTS {name} "
+                "(id INTEGER PRIMARY KEY AUTOINCREMENT, _id TEXT, data TEXT NOT NULL)"
+            )
+            self._db.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS idx_{name}_id ON {name}(_id)")
 
     def close(self) -> None:
         """Close the file."""
@@ -262,25 +280,39 @@ class Collection:
         OperationFailure
             If a document would get another ``_id``, or break a unique index.
         """
-        # all that can fail or take long comes before the lock
-        encoded = [bson.encode(request._doc) for request in requests]
-        for raw in encoded:
+        prepared = []
+        # what takes long comes before the lock
+        for request in requests:
+            raw = bson.encode(request._doc)
             if len(raw) > MAX_DOCUMENT_BYTES:
                 msg = f"a document has {len(raw)} bytes, more than the {MAX_DOCUMENT_BYTES} allowed"
                 raise DocumentTooLarge(msg)
-        documents = [bson.decode(raw) for raw in encoded]
+            document = bson.decode(raw)
+            key = document.pop("_id", None)
+            prepared.append((request._filter, key, _to_json(document)))
         with self._transaction():
-            for request, document in zip(requests, documents, strict=True):
-                self._replace(request._filter, document)
+            for criteria, key, text in prepared:
+                self._replace(criteria, key, text)
 
-    def _replace(self, criteria: Mapping[str, Any], document: dict[str, Any]) -> None:
-        """Replace the first document that matches, or insert; inside a transaction."""
+    def _replace(self, criteria: Mapping[str, Any], key: Any, text: str) -> None:
+        """Replace the first document that matches, or insert; inside a transaction.
+
+        Parameters
+        ----------
+        criteria : mapping
+            What to replace.
+        key : Any
+            The new ``_id``, or None to keep the old one or make one.
+        text : str
+            The document without its ``_id``, as JSON.
+        """
         row, old = next(self._matching(criteria), (None, {}))
-        key = document.pop("_id", old.get("_id", None))
-        key = bson.ObjectId() if key is None else key
-        if row is not None and queries.order(key) != queries.order(old["_id"]):
+        if key is None:
+            key = old.get("_id") if row is not None else bson.ObjectId()
+        elif row is not None and queries.order(key) != queries.order(old["_id"]):
             raise OperationFailure("the _id of a stored document cannot be changed", code=66)
-        text = _to_json({"_id": key, **document})
+        head = _to_json({"_id": key})
+        text = head if text == "{}" else f"{head[:-1]},{text[1:]}"
         if row is None:
             values: tuple[Any, ...] = (str(key), text)
             self._db.execute(f"INSERT INTO {self._raw.name}(_id, data) VALUES (?, ?)", values)

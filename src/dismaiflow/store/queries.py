@@ -7,6 +7,8 @@ them with a running server. Operators outside the set below raise an error: none
 
 Filters: equality, ``$eq $ne $gt $gte $lt $lte $in $nin $exists $regex $options $not $all $size
 $elemMatch $and $or $nor``. Projections: inclusion and exclusion, nested. Dates are naive UTC.
+One known difference: a server refuses to sort by ``a.0.b`` where ``0`` could be both an item of an
+array and a field in its items, here it is the item.
 """
 
 from __future__ import annotations
@@ -195,36 +197,39 @@ def _field(path: Sequence[str], condition: Any, search: bool = True) -> Predicat
         Whether an array at the end of the path matches when one of its items does.
     """
 
-    def some(test: Predicate, within: bool = search) -> Predicate:
-        def run(document: Any) -> bool:
-            for value, whole in reach(document, path):
-                if test(value):
-                    return True
-                if within and whole and isinstance(value, list) and any(map(test, value)):
-                    return True
-            return False
-
-        return run
-
     if not _is_operators(condition):
-        return some(_equals(condition))
-    tests = [
-        _operator(name, argument, condition, some, path, search)
-        for name, argument in condition.items()
-        if name != "$options"
-    ]
-    return _all_of(tests)
+        return _lifted(_equals(condition), path, search)
+    return _all_of(
+        [
+            _operator(name, argument, condition, path, search)
+            for name, argument in condition.items()
+            if name != "$options"
+        ]
+    )
+
+
+def _lifted(test: Predicate, path: Sequence[str], search: bool) -> Predicate:
+    """Make a test of a value one of a document: does anything at the end of a path pass?"""
+
+    def run(document: Any) -> bool:
+        for value, whole in reach(document, path):
+            if test(value):
+                return True
+            if search and whole and isinstance(value, list) and any(map(test, value)):
+                return True
+        return False
+
+    return run
 
 
 def _operator(
-    name: str,
-    argument: Any,
-    siblings: Mapping[str, Any],
-    some: Callable[..., Predicate],
-    path: Sequence[str],
-    search: bool,
+    name: str, argument: Any, siblings: Mapping[str, Any], path: Sequence[str], search: bool
 ) -> Predicate:
-    """Return the predicate of one operator; `some` lifts a test of a value to a document."""
+    """Return the predicate of one operator on one path, with the operators beside it."""
+
+    def some(test: Predicate, search: bool = search) -> Predicate:
+        return _lifted(test, path, search)
+
     if name in ("$ne", "$nin", "$not"):
         if name == "$not" and not (_is_operators(argument) or isinstance(argument, Regex)):
             raise OperationFailure("$not takes operators or a regular expression")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +153,10 @@ class StructureSet:
         """Return the Hill formula of one structure."""
         symbols = [chemical_symbols[z] for z in self.numbers[self.slice_of(index)]]
         return str(Formula.from_list(symbols).format("hill"))
+
+    def with_labels(self, labels: dict[str, NDArray[Any]]) -> StructureSet:
+        """Return the same structures with other labels."""
+        return replace(self, labels=labels)
 
     def select(self, indices: ArrayLike) -> StructureSet:
         """Return the structures at these indices, in the given order; repeats are allowed."""

@@ -1,0 +1,438 @@
+"""Jobs that count, score and sample controls for alloys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
+from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
+
+from dismaiflow.alloy.system import AlloySystem
+from dismaiflow.benchmark.alloy_analysis import AlloyAnalyser, AlloyCounts
+from dismaiflow.benchmark.alloy_scoring import (
+    AlloyScorer,
+    RunScore,
+    combine_distributions,
+    combine_runs,
+    count_reasons,
+    example,
+    listed,
+)
+from dismaiflow.benchmark.protocol import ScoringProtocol
+from dismaiflow.benchmark.published import compare_with_published
+from dismaiflow.benchmark.schemas import (
+    ControlsDoc,
+    CountedChunk,
+    Failure,
+    GeneratedSet,
+    Provenance,
+    ScoreDoc,
+)
+from dismaiflow.errors import DismaiError
+from dismaiflow.metrics.bootstrap import SEED as BOOTSTRAP_SEED
+from dismaiflow.models.registry import get_model
+from dismaiflow.progress import report
+from dismaiflow.store.blobs import current_jobstore, get_blob, put_blob
+from dismaiflow.store.structures import StructuresRef, get_chunk, get_structures, put_structures
+from dismaiflow.structures.checks import Expectation, check_structures
+from dismaiflow.structures.structure_set import StructureSet
+from dismaiflow.systems import SystemSpec
+
+#: Kind under which counts are stored.
+COUNTS_KIND = "alloy_counts"
+
+#: Label that tells the place of a structure in its source.
+INDEX_LABEL = "index"
+
+_STORE = JobConfig(expose_store=True)
+
+
+def alloy_in_cell(spec: SystemSpec, reference: StructureSet) -> tuple[AlloySystem, Expectation]:
+    """Return the alloy in the supercell of the reference, and what structures must be like."""
+    expected = Expectation.of_reference(reference, f"{spec.name}: reference")
+    composition = {chemical_symbols[z]: n for z, n in expected.composition.items()}
+    assert expected.cell is not None
+    return AlloySystem.from_spec(spec).in_cell(expected.cell, composition), expected
+
+
+@dataclass
+class CountChunkMaker(Maker):
+    """Count the clusters of one chunk of structures.
+
+    Parameters
+    ----------
+    name : str
+        The job name.
+    """
+
+    name: str = "count alloy clusters"
+
+    @job(config=_STORE, output_schema=CountedChunk)
+    def make(
+        self,
+        spec: SystemSpec,
+        protocol: ScoringProtocol,
+        chunk: str,
+        composition: dict[str, int],
+        cell: list[list[float]],
+        role: str,
+        total: int,
+    ) -> CountedChunk:
+        """Count.
+
+        Parameters
+        ----------
+        spec : SystemSpec
+            The alloy.
+        protocol : ScoringProtocol
+            How to align and count.
+        chunk : str
+            Blob of the structures.
+        composition : dict
+            Atoms of each species that every structure must have.
+        cell : list
+            Cell vectors in Å that every structure must have.
+        role : {"generated", "reference"}
+            Which side the structures are on.
+        total : int
+            Structures of the whole set, for the progress.
+        """
+        jobstore = current_jobstore()
+        structures = get_chunk(jobstore, chunk)
+        places = structures.labels.get(INDEX_LABEL, np.arange(len(structures)))
+        vectors = np.array(cell)
+        expected = Expectation({atomic_numbers[s]: n for s, n in composition.items()}, vectors)
+        kept, bad = check_structures(structures, places, expected)
+        alloy = AlloySystem.from_spec(spec).in_cell(vectors, composition)
+        analyser = AlloyAnalyser(alloy, protocol)
+        counter = analyser.count_generated if role == "generated" else analyser.count_reference
+        counts = counter(structures.select(kept), places[kept])
+        counts.bad.extend(bad)
+        report(f"scoring ({protocol.key})", len(structures), total, "structures")
+        blob = put_blob(jobstore, counts.to_bytes(), COUNTS_KIND)
+        return CountedChunk(counts=blob, n_counted=len(counts), n_failed=len(counts.bad))
+
+
+@dataclass
+class CountSetMaker(Maker):
+    """Count the clusters of a set, chunk by chunk.
+
+    Parameters
+    ----------
+    name : str
+        The job name.
+    chunk_maker : CountChunkMaker
+        Counts one chunk.
+    """
+
+    name: str = "count alloy set"
+    chunk_maker: CountChunkMaker | None = None
+
+    @job(config=_STORE)
+    def make(
+        self,
+        spec: SystemSpec,
+        protocol: ScoringProtocol,
+        structures: StructuresRef,
+        reference: StructuresRef,
+        role: str,
+    ) -> Response:
+        """Send every chunk to a job of its own.
+
+        Parameters
+        ----------
+        spec, protocol, role
+            See `CountChunkMaker.make`.
+        structures : StructuresRef
+            The set to count.
+        reference : StructuresRef
+            The reference set, whose first structure says what all must be like.
+
+        Returns
+        -------
+        Response
+            Replaced by a flow whose output is a list of `CountedChunk`, None where a job failed.
+        """
+        maker = self.chunk_maker or CountChunkMaker()
+        first = get_chunk(current_jobstore(), reference.chunks[0]).select([0])
+        alloy, expected = alloy_in_cell(spec, first)
+        assert expected.cell is not None
+        jobs = []
+        for number, chunk in enumerate(structures.chunks):
+            made = maker.make(
+                spec,
+                protocol,
+                chunk,
+                alloy.composition,
+                expected.cell.tolist(),
+                role,
+                structures.n_structures,
+            )
+            made.name = f"{maker.name} {number}"
+            jobs.append(made)
+        gathered = gather([made.output for made in jobs])
+        gathered.config.on_missing_references = OnMissing.NONE
+        return Response(replace=Flow([*jobs, gathered], output=gathered.output))
+
+
+@job
+def gather(outputs: list[Any]) -> list[Any]:
+    """Pass on what jobs have left, None where one failed."""
+    return outputs
+
+
+@dataclass
+class CollectScoreMaker(Maker):
+    """Compare counted structures with the counted reference.
+
+    Parameters
+    ----------
+    name : str
+        The job name.
+    """
+
+    name: str = "collect alloy score"
+
+    @job(config=_STORE, output_schema=ScoreDoc)
+    def make(
+        self,
+        spec: SystemSpec,
+        protocol: ScoringProtocol,
+        reference: StructuresRef,
+        reference_name: str,
+        reference_counts: list[CountedChunk | None],
+        generated: list[GeneratedSet],
+        generated_counts: list[list[CountedChunk | None] | None],
+        model: str,
+        controls: ControlsDoc | None = None,
+    ) -> ScoreDoc:
+        """Score.
+
+        Parameters
+        ----------
+        spec, protocol
+            System and protocol.
+        reference : StructuresRef
+            The reference set.
+        reference_name : str
+            What the user called it.
+        reference_counts : list of CountedChunk
+            Its counts.
+        generated : list of GeneratedSet
+            The generated files.
+        generated_counts : list of list of CountedChunk
+            Their counts; None where a job failed, which costs its structures but not the rest.
+        model : str
+            Name of the model or of the files.
+        controls : ControlsDoc, optional
+            Scores of the controls against the same reference.
+        """
+        jobstore = current_jobstore()
+        first = get_chunk(jobstore, reference.chunks[0])
+        alloy, _ = alloy_in_cell(spec, first.select([0]))
+        scorer = _scorer(alloy, protocol, reference_counts)
+        runs: list[RunScore] = []
+        counts: list[AlloyCounts] = []
+        for file, (one, chunks) in enumerate(zip(generated, generated_counts, strict=True)):
+            counted, failed = collect_counts(jobstore, one, chunks, file, scorer.reference)
+            counts.append(counted)
+            runs.append(scorer.score_run(counted, one.n_frames, failed))
+        failed = [failure for run in runs for failure in run.failed]
+        all_counts = AlloyCounts.concatenate(counts)
+        scores = controls.scores if controls else {}
+        names = [one.name for one in generated]
+        return ScoreDoc(
+            system=spec.name,
+            protocol=protocol,
+            n_generated=sum(run.n_generated for run in runs),
+            n_scored=sum(run.n_scored for run in runs),
+            failures=count_reasons(failed),
+            failed=listed(failed),
+            metrics=combine_runs(runs),
+            distribution=combine_distributions(runs),
+            controls=scores,
+            floor=scores.get("train-resample", {}),
+            published=compare_with_published(spec.name, reference.content_hash, protocol.name),
+            per_run=[run.summary(name) for run, name in zip(runs, names, strict=True)],
+            histograms=scorer.histograms(all_counts),
+            examples=_examples(jobstore, generated, counts, first),
+            provenance=Provenance(
+                model=model,
+                reference=reference_name,
+                reference_hash=reference.content_hash,
+                generated_files=names,
+                generated_hashes=[one.structures.content_hash for one in generated],
+                bootstrap_seed=BOOTSTRAP_SEED,
+            ),
+        )
+
+
+@dataclass
+class SampleControlMaker(Maker):
+    """Sample a baseline.
+
+    Parameters
+    ----------
+    name : str
+        The job name.
+    chunk_size : int
+        Structures of a stored chunk.
+    """
+
+    name: str = "sample control"
+    chunk_size: int = 250
+
+    @job(config=_STORE, output_schema=GeneratedSet)
+    def make(self, control: str, reference: StructuresRef, n: int, seed: int) -> GeneratedSet:
+        """Sample.
+
+        Parameters
+        ----------
+        control : str
+            Name of a model.
+        reference : StructuresRef
+            The set that it is given to learn from.
+        n : int
+            Structures to draw.
+        seed : int
+            Seed.
+        """
+        jobstore = current_jobstore()
+        model = get_model(control)
+        model.fit(get_structures(jobstore, reference), seed)
+        return store_generated(jobstore, control, model.sample(n, seed), self.chunk_size)
+
+
+@dataclass
+class CollectControlsMaker(Maker):
+    """Score all controls against one reference.
+
+    Parameters
+    ----------
+    name : str
+        The job name.
+    """
+
+    name: str = "collect alloy controls"
+
+    @job(config=_STORE, output_schema=ControlsDoc)
+    def make(
+        self,
+        spec: SystemSpec,
+        protocol: ScoringProtocol,
+        reference: StructuresRef,
+        reference_counts: list[CountedChunk | None],
+        controls: dict[str, GeneratedSet | None],
+        control_counts: dict[str, list[CountedChunk | None] | None],
+        n_sampled: int,
+        seed: int,
+    ) -> ControlsDoc:
+        """Score; parameters as for `CollectScoreMaker`, the controls by name."""
+        jobstore = current_jobstore()
+        first = get_chunk(jobstore, reference.chunks[0]).select([0])
+        alloy, _ = alloy_in_cell(spec, first)
+        scorer = _scorer(alloy, protocol, reference_counts)
+        scores: dict[str, dict[str, float | None]] = {}
+        failures: dict[str, dict[str, int]] = {}
+        for name, one in controls.items():
+            if one is None:
+                continue
+            counted, failed = collect_counts(
+                jobstore, one, control_counts[name], 0, scorer.reference
+            )
+            run = scorer.score_run(counted, one.n_frames, failed)
+            scores[name] = {key: metric.value for key, metric in run.metrics.items()}
+            scores[name] |= run.distribution
+            failures[name] = count_reasons(failed)
+        return ControlsDoc(
+            system=spec.name,
+            protocol=protocol,
+            reference_hash=reference.content_hash,
+            n_sampled=n_sampled,
+            seed=seed,
+            scores=scores,
+            failures=failures,
+        )
+
+
+def store_generated(
+    jobstore: Any, name: str, structures: StructureSet, chunk_size: int
+) -> GeneratedSet:
+    """Put sampled structures into the store, with their places as labels."""
+    places = {INDEX_LABEL: np.arange(len(structures))}
+    placed = structures.with_labels(structures.labels | places)
+    return GeneratedSet(
+        name=name,
+        structures=put_structures(jobstore, placed, chunk_size),
+        n_frames=len(structures),
+    )
+
+
+def collect_counts(
+    jobstore: Any,
+    generated: GeneratedSet,
+    chunks: list[CountedChunk | None] | None,
+    file: int,
+    like: AlloyCounts,
+) -> tuple[AlloyCounts, list[Failure]]:
+    """Fetch the counts of a set and list everything in it that was not counted."""
+    sizes = generated.structures.chunk_sizes
+    found = list(chunks) if chunks is not None else [None] * len(sizes)
+    parts = []
+    failed = [failure.model_copy(update={"file": file}) for failure in generated.unreadable]
+    for chunk, blob in zip(found, generated.structures.chunks, strict=True):
+        if chunk is None:
+            lost = get_chunk(jobstore, blob).labels[INDEX_LABEL].tolist()
+            detail = "the job that was to count it did not finish"
+            failed.extend(
+                Failure(file=file, index=i, reason="job_failed", detail=detail) for i in lost
+            )
+            continue
+        counts = AlloyCounts.from_bytes(get_blob(jobstore, chunk.counts))
+        parts.append(counts)
+        failed.extend(
+            Failure(file=file, index=b.index, reason=b.reason, detail=b.detail) for b in counts.bad
+        )
+    counted = AlloyCounts.concatenate(parts) if parts else like.emptied()
+    return counted, sorted(failed, key=lambda failure: failure.index)
+
+
+def _scorer(
+    alloy: AlloySystem, protocol: ScoringProtocol, chunks: list[CountedChunk | None]
+) -> AlloyScorer:
+    """Build a scorer from the counts of the reference, all of which must be there."""
+    jobstore = current_jobstore()
+    parts = []
+    for number, chunk in enumerate(chunks):
+        if chunk is None:
+            raise DismaiError(f"the job that was to count reference chunk {number} did not finish")
+        parts.append(AlloyCounts.from_bytes(get_blob(jobstore, chunk.counts)))
+    counts = AlloyCounts.concatenate(parts)
+    if counts.bad:
+        raise DismaiError(
+            f"reference structure {counts.bad[0].index} cannot be counted: {counts.bad[0].detail}"
+        )
+    return AlloyScorer(AlloyAnalyser(alloy, protocol), counts)
+
+
+def _examples(
+    jobstore: Any,
+    generated: list[GeneratedSet],
+    counts: list[AlloyCounts],
+    reference: StructureSet,
+) -> dict[str, Any]:
+    """Pick the first scored structure and the first of the reference."""
+    examples = {"reference": example(reference, 0)}
+    for one, counted in zip(generated, counts, strict=True):
+        if len(counted) == 0:
+            continue
+        wanted = int(counted.indices[0])
+        for blob in one.structures.chunks:
+            chunk = get_chunk(jobstore, blob)
+            place = np.flatnonzero(chunk.labels[INDEX_LABEL] == wanted)
+            if len(place):
+                examples["generated"] = example(chunk, int(place[0]))
+                return examples
+    return examples

@@ -1,0 +1,127 @@
+"""Documents of the benchmark."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from dismaiflow.benchmark.protocol import ScoringProtocol
+from dismaiflow.benchmark.published import PublishedComparison
+from dismaiflow.store.structures import StructuresRef
+from dismaiflow.structures.dataset import package_versions
+
+#: Failed structures listed one by one; all are counted.
+MAX_LISTED_FAILURES = 1000
+
+
+class Failure(BaseModel):
+    """A structure that was not scored."""
+
+    file: int = Field(description="which of the generated files, from 0")
+    index: int = Field(description="place in that file, from 0")
+    reason: str
+    detail: str = ""
+
+
+class GeneratedSet(BaseModel):
+    """Structures to be scored, in the store.
+
+    Parameters
+    ----------
+    name : str
+        Name of their source, for people.
+    structures : StructuresRef
+        Those that could be read; the label ``index`` tells their place in the source.
+    n_frames : int
+        Frames in the source, readable or not.
+    unreadable : list of Failure
+        Those that could not.
+    """
+
+    name: str
+    structures: StructuresRef
+    n_frames: int
+    unreadable: list[Failure] = Field(default_factory=list)
+
+
+class CountedChunk(BaseModel):
+    """Cluster counts of a chunk, in the store."""
+
+    counts: str = Field(description="blob of an AlloyCounts")
+    n_counted: int
+    n_failed: int
+
+
+class Metric(BaseModel):
+    """One number of a score; null with a reason if it cannot be had."""
+
+    value: float | None
+    ci95: tuple[float, float] | None = None
+    min: float | None = None
+    max: float | None = None
+    reason: str | None = None
+
+
+class Histogram(BaseModel):
+    """Distributions of one quantity in the generated and the reference set."""
+
+    unit: str
+    edges: list[float]
+    generated: list[float] = Field(description="share of the structures in each bin")
+    reference: list[float]
+
+
+class Provenance(BaseModel):
+    """Where a score comes from."""
+
+    model: str = Field(description="name of the model or of the files")
+    reference: str = Field(description="what was given as the reference")
+    reference_hash: str
+    generated_files: list[str]
+    generated_hashes: list[str]
+    bootstrap_seed: int
+    versions: dict[str, str] = Field(default_factory=package_versions)
+    created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+class ScoreDoc(BaseModel):
+    """The score of a model on a system: what ``score.json`` holds."""
+
+    kind: str = "score"
+    system: str
+    protocol: ScoringProtocol
+    n_generated: int
+    n_scored: int
+    failures: dict[str, int] = Field(description="structures not scored, by reason")
+    failed: list[Failure] = Field(description=f"at most {MAX_LISTED_FAILURES} of them")
+    metrics: dict[str, Metric]
+    distribution: dict[str, float | None] = Field(
+        description="comparisons of whole distributions, beyond the paper"
+    )
+    controls: dict[str, dict[str, float | None]] = Field(default_factory=dict)
+    floor: dict[str, float | None] = Field(
+        default_factory=dict, description="what the training set drawn again scores"
+    )
+    published: PublishedComparison
+    per_run: list[dict[str, Any]] = Field(default_factory=list)
+    histograms: dict[str, Histogram] = Field(default_factory=dict)
+    examples: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="one generated and one reference structure"
+    )
+    provenance: Provenance
+
+
+class ControlsDoc(BaseModel):
+    """Scores of the controls against one reference by one protocol."""
+
+    kind: str = "controls"
+    system: str
+    protocol: ScoringProtocol
+    reference_hash: str
+    n_sampled: int = Field(description="structures drawn of each control")
+    seed: int
+    scores: dict[str, dict[str, float | None]]
+    failures: dict[str, dict[str, int]]
+    versions: dict[str, str] = Field(default_factory=package_versions)

@@ -1,0 +1,1 @@
+"""What spans rooms: datasets with their controls, and studies."""

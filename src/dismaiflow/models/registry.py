@@ -1,0 +1,53 @@
+"""Models by name."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from dismaiflow.errors import DismaiError
+from dismaiflow.models.base import GenerativeModel
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+ENTRY_POINT_GROUP = "dismaiflow.models"
+
+
+def list_models() -> dict[str, EntryPoint]:
+    """Return the registered models by name, sorted."""
+    found = entry_points(group=ENTRY_POINT_GROUP)
+    return {entry.name: entry for entry in sorted(found, key=lambda entry: entry.name)}
+
+
+def get_model(name: str) -> GenerativeModel:
+    """Make a model.
+
+    Parameters
+    ----------
+    name : str
+        A registered name, or ``module:Class``.
+
+    Raises
+    ------
+    DismaiError
+        If there is no such model, it cannot be imported, or it lacks a method.
+    """
+    registered = list_models()
+    try:
+        if name in registered:
+            made = registered[name].load()()
+        elif ":" in name:
+            module, _, attribute = name.partition(":")
+            made = getattr(importlib.import_module(module), attribute)()
+        else:
+            near = difflib.get_close_matches(name, registered, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else "give module:Class"
+            raise DismaiError(f"unknown model {name!r}: {hint} (`dismai models list` shows all)")
+    except (ImportError, AttributeError, TypeError) as error:
+        raise DismaiError(f"model {name}: cannot be made ({error})") from error
+    if not isinstance(made, GenerativeModel):
+        raise DismaiError(f"model {name}: needs the methods fit, sample and card")
+    return made

@@ -1,0 +1,86 @@
+"""Settings of the package: environment variables, then ``~/.dismai.yaml``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+from pydantic import Field, PositiveInt, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from dismaiflow.errors import DismaiError
+
+#: Where the settings file is looked for, unless DISMAI_CONFIG_FILE names another.
+DEFAULT_CONFIG_FILE = Path("~/.dismai.yaml")
+
+
+class DismaiSettings(BaseSettings):
+    """Settings; each can be given as an environment variable with the prefix ``DISMAI_``."""
+
+    model_config = SettingsConfigDict(env_prefix="DISMAI_", extra="forbid")
+
+    STORE_PATH: Path = Field(
+        Path("~/.dismai/store.sqlite"),
+        description="The embedded store, where runs on this machine keep their results.",
+    )
+    SYSTEMS_DIR: Path = Field(
+        Path("~/.dismai/systems"), description="Folder with further system specs."
+    )
+    CHUNK_SIZE: PositiveInt = Field(50, description="Structures that one job works on.")
+    N_CONTROL: PositiveInt = Field(
+        1000, description="Structures that a control is sampled with, as many as the paper's models."
+    )
+    WORKERS: PositiveInt = Field(
+        os.cpu_count() or 1, description="Threads that a job may use on this machine."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment first, then the YAML file."""
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, config_file())
+
+
+def config_file() -> Path:
+    """Return the path of the settings file, there or not."""
+    named = os.environ.get("DISMAI_CONFIG_FILE")
+    return (Path(named) if named else DEFAULT_CONFIG_FILE).expanduser()
+
+
+def load_settings() -> DismaiSettings:
+    """Read the settings.
+
+    Raises
+    ------
+    DismaiError
+        If DISMAI_CONFIG_FILE names a missing file, or a setting is unknown or wrong.
+    """
+    path = config_file()
+    if "DISMAI_CONFIG_FILE" in os.environ and not path.is_file():
+        raise DismaiError(f"DISMAI_CONFIG_FILE: no such file: {path}")
+    try:
+        settings = DismaiSettings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        known = ", ".join(DismaiSettings.model_fields)
+        raise DismaiError(
+            f"setting {name} (in {path} or the environment): {first['msg']}; known are {known}"
+        ) from error
+    except yaml.YAMLError as error:
+        raise DismaiError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
+    for name in ("STORE_PATH", "SYSTEMS_DIR"):
+        setattr(settings, name, getattr(settings, name).expanduser())
+    return settings
