@@ -151,6 +151,8 @@ def test_queries(filled: MongoStore) -> None:
         {"x": {"$regex": "("}},
         {"x": {"$not": 1}},
         {"x": {"$elemMatch": 1}},
+        {"x": {"$options": "i"}},
+        {"$and": [1]},
     ],
 )
 def test_wrong_filters(filled: MongoStore, criteria: dict[str, Any]) -> None:

@@ -37,6 +37,7 @@ _MENDS = {
     "locked": f"another process has held it for {BUSY_SECONDS:.0f} s: end that process",
     "disk i/o": "its disk failed to read or write: check that it is local, healthy and not full",
 }
+_TAGS = frozenset({"$date", "$numberDouble", "__neosqlite_objectid__", "__neosqlite_binary__"})
 # names that stand for themselves in a JSON path of SQLite
 _PLAIN_PATH = re.compile(r"[A-Za-z_@][\w@:-]*(\.[A-Za-z_@][\w@:-]*)*", re.ASCII)
 
@@ -85,6 +86,8 @@ def _to_json(document: Mapping[str, Any]) -> str:
 
 def _untag(value: dict[str, Any]) -> Any:
     """Return what a tagged value stands for; other dictionaries as they are."""
+    if len(value) > 3 or _TAGS.isdisjoint(value):  # nearly all: decoding is made of this
+        return value
     with suppress(ValueError, TypeError, KeyError, bson.errors.BSONError):
         if len(value) == 1 and "$date" in value:
             date = datetime.fromisoformat(value["$date"])

@@ -145,6 +145,8 @@ def predicate(criteria: Mapping[str, Any]) -> Predicate:
     OperationFailure
         If an operator is unknown here, or its argument is not what it takes.
     """
+    if not isinstance(criteria, Mapping):
+        raise OperationFailure(f"a filter is a document, not {type(criteria).__name__}")
     tests: list[Predicate] = []
     for key, condition in criteria.items():
         if key in ("$and", "$or", "$nor"):
@@ -196,9 +198,10 @@ def _field(path: Sequence[str], condition: Any, search: bool = True) -> Predicat
     search : bool
         Whether an array at the end of the path matches when one of its items does.
     """
-
     if not _is_operators(condition):
         return _lifted(_equals(condition), path, search)
+    if "$options" in condition and "$regex" not in condition:
+        raise OperationFailure("$options needs a $regex beside it")
     return _all_of(
         [
             _operator(name, argument, condition, path, search)
@@ -209,7 +212,7 @@ def _field(path: Sequence[str], condition: Any, search: bool = True) -> Predicat
 
 
 def _lifted(test: Predicate, path: Sequence[str], search: bool) -> Predicate:
-    """Make a test of a value one of a document: does anything at the end of a path pass?"""
+    """Return the predicate that something at the end of a path passes a test."""
 
     def run(document: Any) -> bool:
         for value, whole in reach(document, path):

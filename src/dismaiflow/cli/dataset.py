@@ -1,0 +1,146 @@
+"""``dismai dataset``: make datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dismaiflow.cli.console import err, out, print_json
+from dismaiflow.cli.inputs import find_alloy
+from dismaiflow.cli.run import open_store, run_flow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jobflow import JobStore
+
+    from dismaiflow.campaigns.alloy import AlloyBenchmarkMaker
+    from dismaiflow.structures.dataset import Dataset
+    from dismaiflow.systems import SystemSpec
+
+
+def dataset(
+    systems: Annotated[list[str], typer.Argument(help="Names or YAML files of alloys.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="Each dataset becomes a folder in it.")],
+    n: Annotated[
+        int | None, typer.Option("--n", help="Structures, training and validation together.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 0,
+    protocol: Annotated[
+        str,
+        typer.Option(help="corrected: equilibrated runs; published: random starts, no burn-in."),
+    ] = "corrected",
+    n_runs: Annotated[int | None, typer.Option(help="Independent Monte Carlo runs.")] = None,
+    n_passes: Annotated[int | None, typer.Option(help="Passes of each run.")] = None,
+    interval: Annotated[int | None, typer.Option(help="Passes between two snapshots.")] = None,
+    thinning: Annotated[
+        str, typer.Option(help="none, or independent: snapshots a correlation time apart.")
+    ] = "none",
+    controls: Annotated[
+        bool, typer.Option(help="Score the controls and keep them with the dataset.")
+    ] = True,
+    n_control: Annotated[
+        int | None, typer.Option(help="Structures drawn of each control.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make datasets; those of one temperature share their Monte Carlo runs."""
+    from dismaiflow.report.tables import dataset_table
+    from dismaiflow.settings import load_settings
+
+    specs = [find_alloy(name) for name in systems]
+    maker = build_maker(
+        protocol, thinning, n_control or load_settings().N_CONTROL, n_runs, n_passes, interval
+    )
+    if not controls:
+        maker.protocols = ()
+    check_targets(out_dir, specs)
+    made = make_datasets(maker, specs, out_dir, open_store(), seed, n, quiet=json)
+    if json:
+        print_json({name: str(one.folder) for name, one in made.items()})
+        return
+    out.print(dataset_table([one.card for one in made.values()]))
+    for one in made.values():
+        out.print(f"wrote {one.folder}", soft_wrap=True)
+
+
+def build_maker(
+    protocol: str,
+    thinning: str,
+    n_control: int,
+    n_runs: int | None = None,
+    n_passes: int | None = None,
+    interval: int | None = None,
+) -> AlloyBenchmarkMaker:
+    """Turn options into a Maker.
+
+    Raises
+    ------
+    DismaiError
+        If a word is unknown.
+    """
+    from dismaiflow.alloy.flows import AlloyDatasetMaker
+    from dismaiflow.alloy.jobs import AssembleAlloyMaker
+    from dismaiflow.benchmark.flows import AlloyControlsMaker
+    from dismaiflow.campaigns.alloy import AlloyBenchmarkMaker
+    from dismaiflow.cli.console import one_of
+
+    return AlloyBenchmarkMaker(
+        dataset_maker=AlloyDatasetMaker(
+            protocol=one_of("--protocol", protocol, ("corrected", "published")),
+            n_runs=n_runs,
+            n_passes=n_passes,
+            snapshot_interval=interval,
+            assemble_maker=AssembleAlloyMaker(
+                thinning=one_of("--thinning", thinning, ("none", "independent"))
+            ),
+        ),
+        controls_maker=AlloyControlsMaker(n=n_control),
+    )
+
+
+def check_targets(folder: Path, specs: Sequence[SystemSpec]) -> None:
+    """Refuse targets that cannot be written before minutes are spent on them."""
+    from dismaiflow.structures.files import check_out_folder
+
+    for spec in specs:
+        check_out_folder(folder / spec.name)
+
+
+def make_datasets(
+    maker: AlloyBenchmarkMaker,
+    specs: Sequence[SystemSpec],
+    folder: Path,
+    store: JobStore,
+    seed: int,
+    n: int | None,
+    quiet: bool,
+) -> dict[str, Dataset]:
+    """Run the flow and write one folder per system."""
+    from dismaiflow.store.datasets import DatasetDoc, export_dataset
+
+    flow = maker.make(specs, seed, n)
+    result = run_flow(
+        flow, store, {"system": [s.name for s in specs], "protocol": maker.dataset_maker.protocol},
+        quiet,
+    )
+    made = {}
+    for spec in specs:
+        document = DatasetDoc.model_validate(result["datasets"][spec.name])
+        document.card.controls = _plain_controls(result["controls"][spec.name])
+        made[spec.name] = export_dataset(store, document, folder / spec.name)
+        for warning in document.card.warnings:
+            err.print(f"{spec.name}: {warning}", style="yellow", markup=False, soft_wrap=True)
+    return made
+
+
+def _plain_controls(documents: dict[str, Any]) -> dict[str, Any]:
+    """Return the control scores by protocol key as plain data."""
+    from dismaiflow.benchmark.schemas import ControlsDoc
+
+    return {
+        key: ControlsDoc.model_validate(document).model_dump(mode="json")
+        for key, document in documents.items()
+    }

@@ -1,0 +1,56 @@
+"""``dismai models``: list, show, check."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from dismaiflow.cli.console import out, print_json
+
+app = typer.Typer(help="The generative models that are known.", no_args_is_help=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_(json: JsonOption = False) -> None:
+    """List the registered models."""
+    from rich.table import Table
+
+    from dismaiflow.models.registry import get_model, list_models
+
+    cards = {name: get_model(name).card() for name in list_models()}
+    if json:
+        print_json({name: asdict(card) for name, card in cards.items()})
+        return
+    table = Table(box=None, header_style="bold")
+    for column in ("name", "", "description"):
+        table.add_column(column)
+    for name, card in cards.items():
+        table.add_row(name, "control" if card.is_control else "", card.description)
+    out.print(table)
+
+
+@app.command()
+def show(name: str) -> None:
+    """Show the card of a model (a name, or module:Class)."""
+    from dismaiflow.models.registry import get_model
+
+    print_json(asdict(get_model(name).card()))
+
+
+@app.command()
+def check(name: str) -> None:
+    """Check that a model can be made, fitted and sampled, on two tiny structures."""
+    import numpy as np
+
+    from dismaiflow.models.registry import get_model
+    from dismaiflow.structures.structure_set import StructureSet
+
+    model = get_model(name)
+    positions = np.array([[[0.0, 0, 0], [1.8, 1.8, 0]], [[0.0, 0, 0], [1.8, 0, 1.8]]])
+    model.fit(StructureSet.uniform([[26, 28], [28, 26]], positions, 3.6 * np.eye(3)), seed=0)
+    sampled = model.sample(3, seed=1)
+    out.print(f"{name}: fitted, and sampled {len(sampled)} structures")

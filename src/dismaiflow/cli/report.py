@@ -1,0 +1,63 @@
+"""``dismai report``: draw the report of a run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dismaiflow.cli.console import out
+from dismaiflow.errors import DismaiError
+
+if TYPE_CHECKING:
+    from dismaiflow.benchmark.schemas import ScoreDoc
+    from dismaiflow.structures.dataset import DatasetCard
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A folder that holds scores or datasets.")],
+) -> None:
+    """Write report.html of everything in a folder: its scores and its datasets."""
+    from dismaiflow.report.html import write_report
+
+    if not run.is_dir():
+        raise DismaiError(f"{run}: is no folder; name one with score.json or datasets in it")
+    scores = [_read_score(path) for path in sorted(run.rglob("score.json"))]
+    cards = read_cards(run)
+    if not scores and not cards:
+        raise DismaiError(f"{run}: holds neither score.json nor dataset.json")
+    path = run / "report.html"
+    write_report(
+        path, scores=scores, datasets=cards, controls=card_controls(cards), title=run.resolve().name
+    )
+    out.print(f"wrote {path}", soft_wrap=True)
+
+
+def read_cards(folder: Path) -> list[DatasetCard]:
+    """Read the cards of all datasets below a folder."""
+    from dismaiflow.structures.dataset import CARD_NAME, open_dataset
+
+    return [open_dataset(path.parent).card for path in sorted(folder.rglob(CARD_NAME))]
+
+
+def card_controls(cards: list[DatasetCard]) -> dict[str, dict[str, object]]:
+    """Return the control scores that cards carry, by system and protocol key."""
+    from dismaiflow.benchmark.schemas import ControlsDoc
+
+    return {
+        card.system: {key: ControlsDoc.model_validate(c) for key, c in card.controls.items()}
+        for card in cards
+        if card.controls
+    }
+
+
+def _read_score(path: Path) -> ScoreDoc:
+    from pydantic import ValidationError
+
+    from dismaiflow.benchmark.schemas import ScoreDoc
+
+    try:
+        return ScoreDoc.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise DismaiError(f"{path}: not a score ({str(error).splitlines()[0]})") from error

@@ -1,0 +1,124 @@
+"""Running flows on this machine, with the embedded store."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import tempfile
+import uuid
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from dismaiflow.cli.console import err, progress_bars
+from dismaiflow.errors import DismaiError
+from dismaiflow.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jobflow import Flow, JobStore
+
+
+def open_store() -> JobStore:
+    """Connect to the embedded store of the settings.
+
+    Raises
+    ------
+    DismaiError
+        If it cannot be opened or written.
+    """
+    from dismaiflow.store.embedded import embedded_jobstore
+
+    path = load_settings().STORE_PATH
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DismaiError(
+            f"{path}: cannot make the folder of the store ({error.strerror}); set "
+            "DISMAI_STORE_PATH to another path"
+        ) from error
+    store = embedded_jobstore(path)
+    store.connect()
+    return store
+
+
+def run_flow(flow: Flow, store: JobStore, metadata: dict[str, Any], quiet: bool = False) -> Any:
+    """Run a flow here and return what it has as output, references resolved.
+
+    Parameters
+    ----------
+    flow : Flow
+        What to run.
+    store : JobStore
+        Where results go.
+    metadata : dict
+        Kept with every job, beside a new ``run_id``.
+    quiet : bool
+        Show no progress.
+
+    Raises
+    ------
+    DismaiError
+        If the output cannot be had because a job failed; names the first cause.
+    """
+    from jobflow import run_locally
+    from jobflow.core.reference import resolve_references
+
+    flow.update_metadata({"run_id": uuid.uuid4().hex[:12], **metadata}, dynamic=True)
+    failures = _Failures()
+    with (
+        progress_bars(quiet),
+        failures.caught(),
+        tempfile.TemporaryDirectory(prefix="dismai-") as folder,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        try:
+            run_locally(flow, store=store, root_dir=folder, log=False)
+        except sqlite3.Error as error:
+            raise DismaiError(f"the store cannot be written: {error}") from error
+    try:
+        result = resolve_references(flow.output, store)
+    except (ValueError, KeyError) as error:
+        raise DismaiError(failures.first or f"the run left no result ({error})") from error
+    for message in failures.messages:
+        err.print(f"a job failed, the rest went on: {message}", style="yellow", markup=False)
+    return result
+
+
+class _Failures(logging.Handler):
+    """Collects the last line of every error that the local manager logs."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.messages: list[str] = []
+
+    @property
+    def first(self) -> str | None:
+        """The first error, which mostly caused the others."""
+        return self.messages[0] if self.messages else None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the record if it tells of a failed job."""
+        text = record.getMessage()
+        if "failed with exception" in text:
+            job = text.split(" failed with exception", 1)[0]
+            error = text.strip().splitlines()[-1]
+            # Our own errors are written for users and need no job name.
+            ours = error.startswith("dismaiflow.errors.")
+            self.messages.append(error.split(": ", 1)[-1] if ours else f"{job}: {error}")
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Listen to the local manager, and keep its log from the terminal."""
+        logger = logging.getLogger("jobflow.managers.local")
+        before = logger.level, logger.propagate
+        logger.addHandler(self)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        try:
+            yield
+        finally:
+            logger.removeHandler(self)
+            logger.level, logger.propagate = before
