@@ -276,8 +276,8 @@ def test_report_cuts_a_late_start_under_corrected_only() -> None:
     assert raw.first_used == [0] * 5
     assert raw.n_effective < report.n_effective / 10
     assert "run 3 at 300 K is stationary only from pass" in " ".join(raw.warnings)
-    assert raw.agreement == "disagree"
-    assert list(raw.deviating) == [3]
+    assert raw.agreement != "agree"
+    assert raw.r_hat > 1.1
 
 
 def test_report_names_a_stray_run() -> None:

@@ -239,7 +239,7 @@ def analyse_runs(runs: Sequence[RunSamples]) -> SamplingReport:
     deviating = {
         r: [names[p] for p in np.flatnonzero(row)] for r, row in enumerate(strays) if row.any()
     }
-    worst = float(np.nan_to_num(r_hat, nan=np.inf).max())
+    worst = float(np.where(np.isnan(r_hat), np.inf, r_hat).max())
     agreement: Agreement = "disagree" if deviating or np.isinf(r_hat).any() else "undecided"
     if agreement == "undecided" and worst <= AGREEMENT_R_HAT:
         agreement = "agree"
