@@ -34,6 +34,8 @@ from dismaiflow.alloy.statistics import statistical_inefficiency
 from dismaiflow.structures.lattice import SiteLattice
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 COMPOSITION = {"Fe": 154, "Ni": 51, "Cr": 51}
@@ -158,10 +160,10 @@ def rates(seconds: list[float], n_attempts: int) -> dict[str, Any]:
     }
 
 
-def cpu_seconds(work: Any) -> float:
+def cpu_seconds(work: Callable[..., object], *arguments: float) -> float:
     """Return the CPU time of a call."""
     begin = time.process_time()
-    work()
+    work(*arguments)
     return time.process_time() - begin
 
 
@@ -212,8 +214,8 @@ def compare(rounds: int, icet_trials: int, our_passes: int) -> dict[str, Any]:
         ours, theirs = [], []
         accepted, attempted = chain.n_accepted, chain.n_attempts
         for _ in range(rounds):
-            ours.append(cpu_seconds(lambda: chain.run(temperature, our_passes)))
-            theirs.append(cpu_seconds(lambda: ensemble.run(icet_trials)))
+            ours.append(cpu_seconds(chain.run, temperature, our_passes))
+            theirs.append(cpu_seconds(ensemble.run, icet_trials))
         assert chain.energy_quanta == hamiltonian.energy_quanta(chain.current_occupation)
         key = f"{temperature:g}"
         result["ours"][key] = rates(ours, our_passes * n_sites)

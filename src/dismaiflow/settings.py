@@ -34,7 +34,8 @@ class DismaiSettings(BaseSettings):
     )
     CHUNK_SIZE: PositiveInt = Field(50, description="Structures that one job works on.")
     N_CONTROL: PositiveInt = Field(
-        1000, description="Structures that a control is sampled with, as many as the paper's models."
+        1000,
+        description="Structures that a control is sampled with, as many as the paper's models.",
     )
     WORKERS: PositiveInt = Field(
         os.cpu_count() or 1, description="Threads that a job may use on this machine."

@@ -54,9 +54,10 @@ def test_samples_the_boltzmann_distribution_at_every_temperature(
         assert np.abs(met - levels[nearest]).max() < 1e-5
         observed = np.bincount(nearest, minlength=len(levels)).astype(float)
         assert chi_square_p(observed, exact) > 1e-3
-        assert (run.energy_quanta[::500] == [
-            hamiltonian.energy_quanta(o) for o in run.occupations[::500]
-        ]).all()
+        assert (
+            run.energy_quanta[::500]
+            == [hamiltonian.energy_quanta(o) for o in run.occupations[::500]]
+        ).all()
     assert all(0.1 < share < 0.95 for share in result.exchange_acceptance)
     assert result.round_trips > 100
 

@@ -97,8 +97,7 @@ def test_same_seed_same_bytes_in_any_number_of_threads(
 ) -> None:
     """Runs depend on their own seed alone."""
     made = [
-        sample_runs(paper_hamiltonian, PAPER_COMPOSITION, SHORT, SEED, n_threads=n)
-        for n in (1, 2)
+        sample_runs(paper_hamiltonian, PAPER_COMPOSITION, SHORT, SEED, n_threads=n) for n in (1, 2)
     ]
     alone = sample_runs(paper_hamiltonian, PAPER_COMPOSITION, SHORT, SEED, runs=[1])
     first, second = ([run.occupations.tobytes() for run in runs] for runs in made)
@@ -152,7 +151,7 @@ def test_annealed_starts_order_where_random_ones_may_not(
         made = sample_runs(
             paper_hamiltonian,
             PAPER_COMPOSITION,
-            SamplingSettings(300.0, start=start, **common),  # type: ignore[arg-type]
+            SamplingSettings(300.0, start=start, **common),
             SEED,
         )
         shares.append(sum(run.order[-1, 0] < 0.7 for run in made))

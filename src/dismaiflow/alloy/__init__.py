@@ -1,0 +1,1 @@
+"""Alloys: cluster expansion, Monte Carlo, sampling, datasets."""

@@ -183,9 +183,9 @@ def observables(run: RunSamples) -> tuple[list[str], NDArray[np.float64]]:
     series : ndarray, shape (n_snapshots, n_names)
         Their values; energies in eV/atom.
     """
-    present = np.isfinite(run.sro).all(axis=0)
+    present: NDArray[np.bool_] = np.all(np.isfinite(run.sro), axis=0)
     names = [label for label, keep in zip(run.sro_labels, present, strict=True) if keep]
-    held = run.order.max(axis=0) > 0
+    held: NDArray[np.bool_] = np.any(run.order > 0, axis=0)
     names += ["energy", *(f"order_{s}" for s, keep in zip(run.species, held, strict=True) if keep)]
     series = np.column_stack([run.sro[:, present], run.energies, run.order[:, held]])
     return names, series
@@ -297,7 +297,8 @@ def _warnings(report: SamplingReport, runs: Sequence[RunSamples]) -> list[str]:
         shown = ", ".join(names[:4]) + (" and others" if len(names) > 4 else "")
         warnings.append(
             f"the runs {at} do not agree: run {listed} deviates by more than five standard errors "
-            f"in {shown}; it is probably stuck in a metastable state (longer anneal, higher anneal_from, or replica exchange)"
+            f"in {shown}; it is probably stuck in a metastable state (mend: longer anneal, higher "
+            "anneal_from, or replica exchange)"
         )
     elif report.agreement == "disagree":
         warnings.append(f"the runs {at} do not agree: they are stuck at different constant values")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from jobflow import Flow, Maker, OnMissing
+from jobflow import Flow, Job, Maker, OnMissing
 
 from dismaiflow.alloy.jobs import AlloyRunMaker, AssembleAlloyMaker
 from dismaiflow.alloy.sampling import SamplingSettings
@@ -26,7 +26,7 @@ class AlloyDatasetMaker(Maker):
     name : str
         The flow name.
     protocol : {"corrected", "published"}
-        ``corrected`` equilibrates the runs first, ``published`` starts at random and uses everything.
+        ``corrected`` equilibrates the runs first, ``published`` starts at random and uses all.
     n_runs, n_passes, snapshot_interval : int, optional
         Sizes of the sampling; the spec's by default.
     run_maker : AlloyRunMaker
@@ -72,7 +72,7 @@ class AlloyDatasetMaker(Maker):
             raise DismaiError("name the systems to make, each once")
         if n_structures is not None and n_structures < 2:
             raise DismaiError("a dataset needs two structures at least, one of them to validate")
-        jobs = []
+        jobs: list[Job | Flow] = []
         shared: dict[tuple[str, ...], list[object]] = {}
         outputs = {}
         for spec in specs:
@@ -91,7 +91,7 @@ class AlloyDatasetMaker(Maker):
                 ]
                 for run, run_job in enumerate(runs):
                     run_job.name = f"{self.run_maker.name} {settings.temperature:g} K {run}"
-                    if len(shared):
+                    if shared:
                         run_job.name += f" ({spec.name})"
                 jobs.extend(runs)
                 shared[key] = [run_job.output for run_job in runs]

@@ -51,9 +51,7 @@ class AlloyRunMaker(Maker):
     name: str = "alloy run"
 
     @job(config=JobConfig(expose_store=True), output_schema=AlloyRunDoc)
-    def make(
-        self, spec: SystemSpec, settings: dict[str, Any], run: int, seed: int
-    ) -> AlloyRunDoc:
+    def make(self, spec: SystemSpec, settings: dict[str, Any], run: int, seed: int) -> AlloyRunDoc:
         """Sample.
 
         Parameters
@@ -174,8 +172,7 @@ class AssembleAlloyMaker(Maker):
             system=spec.name,
             card=card,
             sets={
-                name: put_structures(jobstore, part, self.chunk_size)
-                for name, part in sets.items()
+                name: put_structures(jobstore, part, self.chunk_size) for name, part in sets.items()
             },
         )
 

@@ -14,7 +14,7 @@ ones, shift the fields of the neighbours one by one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
@@ -97,7 +97,9 @@ def _lines(lattice: SiteLattice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     steps = np.rint(lattice.shells(3).vectors / (lattice.a / 2)).astype(np.int64)
     lengths = np.array([np.lcm.reduce(period // np.gcd(period, step)) for step in steps])
     # The longest line whose length suits the vector loop, else the longest.
-    best = int(np.argmax(np.where(lengths % min(VECTOR_WIDTHS) == 0, lengths + lengths.max(), lengths)))
+    best = int(
+        np.argmax(np.where(lengths % min(VECTOR_WIDTHS) == 0, lengths + lengths.max(), lengths))
+    )
     walk = np.arange(lengths[best])[:, None] * steps[best]
     unseen = np.ones(lattice.n_sites, dtype=bool)
     lines = []
@@ -192,7 +194,7 @@ def initial_fields(
 
 
 def aligned_zeros(n_rows: int, n_columns: int) -> NDArray[np.int32]:
-    """Make an int32 array that begins on a cache line, so that no vector of fields straddles two."""
+    """Make an int32 array on a cache line, so that no vector of fields straddles two."""
     buffer = np.zeros(n_rows * n_columns + 16, dtype=np.int32)
     start = (-buffer.ctypes.data // 4) % 16
     return buffer[start : start + n_rows * n_columns].reshape(n_rows, n_columns)
@@ -230,7 +232,7 @@ def acceptance_thresholds(
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _next(state):  # type: ignore[no-untyped-def]
+def _next(state: NDArray[np.uint64]) -> np.uint64:
     """Draw 64 bits by xoshiro256++ (Blackman and Vigna, doi 10.1145/3460772)."""
     s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
     x = s0 + s3
@@ -246,7 +248,7 @@ def _next(state):  # type: ignore[no-untyped-def]
     return result
 
 
-def _shift_piece(width: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _shift_piece(width: int) -> Any:
     """Make ``row[m:m+width] += table[u:u+width] - table[v:v+width]`` in one vector instruction.
 
     Numba leaves such short runs scalar: it turns LLVM's superword vectoriser off, and the loop
@@ -254,11 +256,13 @@ def _shift_piece(width: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
     """
 
     @intrinsic
-    def shift_piece(typingctx, row, m, table, u, v):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def shift_piece(
+        typingctx: Any, row: Any, m: Any, table: NDArray[np.int32], u: Any, v: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             vector = ir.VectorType(ir.IntType(32), width)
 
-            def piece(array, index):  # type: ignore[no-untyped-def]
+            def piece(array: int, index: int) -> Any:
                 kind = signature.args[array]
                 data = context.make_array(kind)(context, builder, args[array]).data
                 start = builder.gep(data, [args[index]])
@@ -283,21 +287,38 @@ _shift_16 = _shift_piece(16)
 
 
 @numba.njit(cache=True, nogil=True)
-def _shift_pieces_8(flat, table, offset_i, offset_j):  # type: ignore[no-untyped-def]
+def _shift_pieces_8(
+    flat: NDArray[np.int32],
+    table: NDArray[np.int32],
+    offset_i: NDArray[np.int64],
+    offset_j: NDArray[np.int64],
+) -> None:
     """Add the shift that one site causes to all fields and take away that of the other."""
     for r in range(offset_i.shape[0]):
         _shift_8(flat, 8 * r, table, np.int64(offset_i[r]), np.int64(offset_j[r]))
 
 
 @numba.njit(cache=True, nogil=True)
-def _shift_pieces_16(flat, table, offset_i, offset_j):  # type: ignore[no-untyped-def]
+def _shift_pieces_16(
+    flat: NDArray[np.int32],
+    table: NDArray[np.int32],
+    offset_i: NDArray[np.int64],
+    offset_j: NDArray[np.int64],
+) -> None:
     """Do the same in vectors of 16."""
     for r in range(offset_i.shape[0]):
         _shift_16(flat, 16 * r, table, np.int64(offset_i[r]), np.int64(offset_j[r]))
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _shift_neighbors(flat, shift, neighbors, n_fields, i, j):  # type: ignore[no-untyped-def]
+def _shift_neighbors(
+    flat: NDArray[np.int32],
+    shift: NDArray[np.int32],
+    neighbors: NDArray[np.int32],
+    n_fields: int,
+    i: int,
+    j: int,
+) -> None:
     """Add the shift that site i causes and take away that of site j, one neighbour at a time."""
     for k in range(neighbors.shape[1]):
         near_i = neighbors[i, k]
@@ -310,32 +331,32 @@ def _shift_neighbors(flat, shift, neighbors, n_fields, i, j):  # type: ignore[no
 
 
 @numba.njit(cache=True, nogil=True)
-def run_attempts(  # type: ignore[no-untyped-def]
-    n_attempts,
-    site_of,
-    species_start,
-    fields,
-    state,
-    type_a,
-    type_b,
-    type_limit,
-    piece_of,
-    place,
-    offset,
-    shift,
-    correction,
-    neighbors,
-    neighbor_shift,
-    width,
-    accept,
-    reject,
-    beta_quantum,
-):
+def run_attempts(
+    n_attempts: int,
+    site_of: NDArray[np.int32],
+    species_start: NDArray[np.int64],
+    fields: NDArray[np.int32],
+    state: NDArray[np.uint64],
+    type_a: NDArray[np.int64],
+    type_b: NDArray[np.int64],
+    type_limit: NDArray[np.uint64],
+    piece_of: NDArray[np.int32],
+    place: NDArray[np.int32],
+    offset: NDArray[np.uint16] | NDArray[np.int32],
+    shift: NDArray[np.int32],
+    correction: NDArray[np.int32],
+    neighbors: NDArray[np.int32],
+    neighbor_shift: NDArray[np.int32],
+    width: int,
+    accept: NDArray[np.int32],
+    reject: NDArray[np.int32],
+    beta_quantum: float,
+) -> tuple[int, int]:
     """Attempt swaps of unlike atoms; return the energy change in quanta and the acceptances.
 
     ``site_of[slot]`` is the site of each atom, the atoms sorted by species, so that an attempt
-    draws a pair of species, then an atom of each: every unlike pair has the same probability, before
-    a swap and after it. The first five arrays are changed in place.
+    draws a pair of species, then an atom of each: every unlike pair has the same probability,
+    before a swap and after it. ``site_of``, ``fields`` and ``state`` are changed in place.
 
     Parameters
     ----------
@@ -417,32 +438,16 @@ def run_attempts(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def record_snapshots(  # type: ignore[no-untyped-def]
-    occupations,
-    energies,
-    n_attempts,
-    energy,
-    order,
-    slot_species,
-    site_of,
-    species_start,
-    fields,
-    state,
-    type_a,
-    type_b,
-    type_limit,
-    piece_of,
-    place,
-    offset,
-    shift,
-    correction,
-    neighbors,
-    neighbor_shift,
-    width,
-    accept,
-    reject,
-    beta_quantum,
-):
+def record_snapshots(
+    occupations: NDArray[np.int8],
+    energies: NDArray[np.int64],
+    n_attempts: int,
+    energy: int,
+    order: NDArray[np.int64],
+    slot_species: NDArray[np.int8],
+    site_of: NDArray[np.int32],
+    *others: Any,
+) -> tuple[int, int]:
     """Fill in snapshots that lie a number of attempts apart, without going back to Python.
 
     Parameters
@@ -459,8 +464,8 @@ def record_snapshots(  # type: ignore[no-untyped-def]
         See `KernelTables`.
     slot_species : ndarray of int8, shape (n_sites,)
         Species code of each slot.
-    site_of, ..., beta_quantum
-        See `run_attempts`.
+    site_of, *others
+        The arguments of `run_attempts` after the first.
 
     Returns
     -------
@@ -471,27 +476,7 @@ def record_snapshots(  # type: ignore[no-untyped-def]
     """
     n_accepted = 0
     for s in range(occupations.shape[0]):
-        change, accepted = run_attempts(
-            n_attempts,
-            site_of,
-            species_start,
-            fields,
-            state,
-            type_a,
-            type_b,
-            type_limit,
-            piece_of,
-            place,
-            offset,
-            shift,
-            correction,
-            neighbors,
-            neighbor_shift,
-            width,
-            accept,
-            reject,
-            beta_quantum,
-        )
+        change, accepted = run_attempts(n_attempts, site_of, *others)
         energy += change
         n_accepted += accepted
         energies[s] = energy

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,14 +97,15 @@ class ExchangeSettings:
         ladder = self.temperatures
         if (
             len(ladder) < 2
-            or not all(low < high for low, high in zip(ladder, ladder[1:], strict=False))
-            or not (0 < ladder[0] and ladder[-1] < math.inf)
+            or not all(low < high for low, high in pairwise(ladder))
+            or ladder[0] <= 0
+            or ladder[-1] == math.inf
         ):
             raise DismaiError(f"replica exchange needs two or more rising temperatures: {ladder}")
         if self.exchange_interval < 1 or self.snapshot_interval % self.exchange_interval:
             raise DismaiError(
-                f"replica exchange: the snapshot interval ({self.snapshot_interval} passes) must be "
-                f"a multiple of the exchange interval ({self.exchange_interval})"
+                f"replica exchange: the snapshot interval ({self.snapshot_interval} passes) must "
+                f"be a multiple of the exchange interval ({self.exchange_interval})"
             )
         if self.n_passes < self.snapshot_interval:
             raise DismaiError(
@@ -281,5 +283,7 @@ def replica_exchange(
         runs[ladder[level]] = describe_run(
             hamiltonian, described, occupations[kept], quanta[kept], acceptance, equilibration, seed
         )
-    shares = [a / t if t else math.nan for a, t in zip(replicas.accepted, replicas.tried, strict=True)]
+    shares = [
+        a / t if t else math.nan for a, t in zip(replicas.accepted, replicas.tried, strict=True)
+    ]
     return ExchangeResult(runs, shares, replicas.round_trips)

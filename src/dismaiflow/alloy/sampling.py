@@ -198,7 +198,7 @@ class RunSamples:
     seed: dict[str, Any]
 
     def __len__(self) -> int:
-        """Number of snapshots."""
+        """Return the number of snapshots."""
         return len(self.occupations)
 
 
@@ -282,12 +282,13 @@ def describe_run(
     monomers = count_monomers(occupations[:1], n_species)
     pairs = count_pairs(occupations, lattice.shells(N_ORDER_SHELLS), n_species)
     offset = expansion.constant + float(monomers[0] @ expansion.monomer) / lattice.n_sites
+    per_quantum = hamiltonian.quantum / lattice.n_sites
     return RunSamples(
         settings=settings,
         species=expansion.species,
         occupations=occupations,
         energy_quanta=energy_quanta,
-        energies=offset + energy_quanta * (hamiltonian.quantum / lattice.n_sites),
+        energies=np.asarray(offset + energy_quanta * per_quantum, dtype=np.float64),
         order=order_parameters(occupations, lattice.sublattices, n_species),
         sro=warren_cowley(monomers, pairs).reshape(len(occupations), -1),
         sro_labels=order_labels(expansion.species, N_ORDER_SHELLS),
@@ -412,9 +413,7 @@ def sample_run(
         if progress is not None:
             progress(n_snapshots * settings.snapshot_interval)
     acceptance = (chain.n_accepted - accepted) / (chain.n_attempts - attempted)
-    return describe_run(
-        hamiltonian, settings, occupations, quanta, acceptance, equilibration, seed
-    )
+    return describe_run(hamiltonian, settings, occupations, quanta, acceptance, equilibration, seed)
 
 
 def sample_runs(

@@ -81,7 +81,7 @@ class Selection:
     warnings: list[str]
 
     def __len__(self) -> int:
-        """Number of structures."""
+        """Return the number of structures."""
         return len(self.run)
 
     def as_dict(self) -> dict[str, Any]:
@@ -229,9 +229,8 @@ def _select(
     if available < n:
         warnings.append(
             f"{kind} selection at {report.temperature:g} K: {n} structures are drawn, but the runs "
-            f"hold about {available} independent ones (snapshots of {report.limiting_parameter} are "
-            f"correlated over {block_length * report.snapshot_interval} passes); more passes or runs "
-            "give more"
+            f"hold about {available} independent ones ({report.limiting_parameter} is correlated "
+            f"over {block_length * report.snapshot_interval} passes); more passes or runs give more"
         )
     run, snapshot = run_of[chosen], snapshot_of[chosen]
     return Selection(
@@ -256,7 +255,7 @@ def _select(
 def _blocks(
     run_of: NDArray[np.int64], position: NDArray[np.int64], block_length: int
 ) -> NDArray[np.int64]:
-    """Number the blocks: one number for each snapshot, shape (n_snapshots,)."""
+    """Return the number of the block of each snapshot, shape (n_snapshots,)."""
     number = position // block_length
     return run_of * (int(number.max()) + 1) + number
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: Largest split R-hat at which runs are said to agree (Vehtari et al., doi 10.1214/20-BA1221; the
 #: 1.1 of the first paper, doi 10.1214/ss/1177011136, misses slow chains). Runs that agree have
-#: about ``1 + 1 / (2 m)`` for m effective samples in half a run, so that 1.01 also asks for some 50.
+#: about ``1 + 1 / (2 m)`` for m effective samples in half a run: 1.01 also asks for some 50.
 AGREEMENT_R_HAT = 1.01
 
 #: Standard errors by which a mean may lie off before a run is called stray or not yet stationary.
@@ -48,9 +48,7 @@ def is_constant(series: NDArray[np.floating]) -> NDArray[np.bool_]:
     return np.asarray(np.ptp(series, axis=0) <= _CONSTANT * np.abs(series).max(axis=0))
 
 
-def _covariance_sums(
-    centred: NDArray[np.float64], n_lags: int
-) -> NDArray[np.float64]:
+def _covariance_sums(centred: NDArray[np.float64], n_lags: int) -> NDArray[np.float64]:
     """Return the sums of products at lags 0 to n_lags - 1, shape (n_lags, ...)."""
     n = len(centred)
     # Zeros behind the series keep its end from meeting its beginning.
@@ -217,7 +215,7 @@ def split_r_hat(chains: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
 
     The variance of the pooled samples, with the spread of the means of the half runs, over the mean
     variance within half runs, under a square root (A. Gelman and D. B. Rubin, Stat. Sci. 7, 457
-    (1992), doi 10.1214/ss/1177011136; A. Gelman et al., Bayesian Data Analysis, 3rd ed., sec. 11.4).
+    (1992), doi 10.1214/ss/1177011136; A. Gelman et al., Bayesian Data Analysis, 3rd ed., 11.4).
     Splitting also shows a drift that all runs have in common. For what value counts as agreement
     see `AGREEMENT_R_HAT`.
 

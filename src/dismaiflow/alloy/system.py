@@ -48,8 +48,8 @@ class AlloySystem:
         unknown = sorted(set(self.composition) - set(self.expansion.species))
         if unknown:
             raise DismaiError(
-                f"{self.name}: the cluster expansion has no terms for {', '.join(unknown)}, only for "
-                f"{', '.join(self.expansion.species)}"
+                f"{self.name}: the cluster expansion has no terms for {', '.join(unknown)}, only "
+                f"for {', '.join(self.expansion.species)}"
             )
 
     @classmethod

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dismaiflow.metrics.clusters import count_monomers, count_pairs, fingerprint, per_atom
 from dismaiflow.metrics.clusters import PUBLISHED_COUNT_DECIMALS as DECIMALS
+from dismaiflow.metrics.clusters import count_monomers, count_pairs, fingerprint, per_atom
 from dismaiflow.metrics.off_lattice import count_off_lattice
 from dismaiflow.metrics.order import warren_cowley
 from dismaiflow.metrics.registration import register
@@ -143,9 +143,7 @@ class AlloyAnalyser:
         self._shells = system.lattice.shells(system.expansion.n_shells)
         self._file_order = _electronegativity_rank(system.species)
 
-    def count_generated(
-        self, structures: StructureSet, indices: NDArray[np.int64]
-    ) -> AlloyCounts:
+    def count_generated(self, structures: StructureSet, indices: NDArray[np.int64]) -> AlloyCounts:
         """Post-process generated structures and count their clusters.
 
         Parameters
@@ -158,8 +156,8 @@ class AlloyAnalyser:
         Returns
         -------
         AlloyCounts
-            Reasons for failure are ``too_many_removed`` (more than 50 atoms on no site of their own)
-            and ``no_lattice`` (the orientation or position of the lattice cannot be found).
+            Reasons for failure are ``too_many_removed`` (more than 50 atoms on no site of their
+            own) and ``no_lattice`` (the orientation or position of the lattice cannot be found).
         """
         return self._count_all(structures, indices, self._generated)
 
@@ -184,9 +182,7 @@ class AlloyAnalyser:
         )
         order = warren_cowley(counts.monomers, counts.pairs[:, :2], convention)
         return AlloyFeatures(
-            fingerprint(
-                counts.monomers, counts.pairs, self._shells.multiplicities, convention
-            ),
+            fingerprint(counts.monomers, counts.pairs, self._shells.multiplicities, convention),
             order.reshape(len(counts), order.shape[1] * order.shape[2]),
             expansion.energy(fractions, per),
         )

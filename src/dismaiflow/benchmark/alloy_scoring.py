@@ -115,8 +115,7 @@ class AlloyScorer:
         ours, theirs = self._analyser.features(counts), self.reference_features
         labels = order_labels(self._analyser.system.species, 2)
         columns = {
-            label: (ours.order[:, i], theirs.order[:, i], "")
-            for i, label in enumerate(labels)
+            label: (ours.order[:, i], theirs.order[:, i], "") for i, label in enumerate(labels)
         }
         columns["formation_energy"] = (1e3 * ours.energies, 1e3 * theirs.energies, "meV/atom")
         found = {name: _histogram(*column) for name, column in columns.items()}
@@ -140,9 +139,7 @@ class AlloyScorer:
         nearest = self._nearest(on_lattice)
         return {
             "w1_sro": mean_wasserstein(features.order, theirs.order),
-            "w1_energy": mean_wasserstein(
-                features.energies[:, None], theirs.energies[:, None]
-            ),
+            "w1_energy": mean_wasserstein(features.energies[:, None], theirs.energies[:, None]),
             "spread_ratio": spread_ratio(features.fingerprints, theirs.fingerprints),
             "unique_fraction": (
                 len(np.unique(on_lattice, axis=0)) / len(on_lattice) if len(on_lattice) else None

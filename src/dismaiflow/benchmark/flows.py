@@ -158,7 +158,7 @@ class AlloyControlsMaker(Maker):
             Its output is a dict of `ControlsDoc` by protocol key.
         """
         whole = spec.self_contained()
-        jobs: list[Job] = []
+        jobs: list[Job | Flow] = []
         sets: dict[str, GeneratedSet | OutputReference] = {}
         for control in CONTROLS:
             sample = self.sample_maker.make(control.name, reference, self.n, seed)

@@ -138,7 +138,7 @@ class CountSetMaker(Maker):
         structures: StructuresRef,
         reference: StructuresRef,
         role: str,
-    ) -> Response:
+    ) -> Response[Any]:
         """Send every chunk to a job of its own.
 
         Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jobflow import Flow, JobConfig, Maker, job
+from jobflow import Flow, Job, JobConfig, Maker, job
 
 from dismaiflow.alloy.flows import AlloyDatasetMaker
 from dismaiflow.benchmark.flows import AlloyControlsMaker
@@ -69,7 +69,7 @@ class AlloyBenchmarkMaker(Maker):
             of `ControlsDoc` by protocol key).
         """
         datasets = self.dataset_maker.make(specs, seed, n_structures)
-        parts: list[Flow] = [datasets]
+        parts: list[Job | Flow] = [datasets]
         controls = {}
         for spec in specs:
             document = datasets.output[spec.name]

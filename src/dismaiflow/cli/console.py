@@ -75,9 +75,9 @@ def progress_bars(quiet: bool) -> Iterator[None]:
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=err, refresh_per_second=1 / _REDRAW) as progress:
-        with listening(_Bars(progress)):
-            yield
+    progress = Progress(*columns, console=err, refresh_per_second=1 / _REDRAW)
+    with progress, listening(_Bars(progress)):
+        yield
 
 
 def one_of(option: str, word: str, allowed: tuple[str, ...]) -> Any:

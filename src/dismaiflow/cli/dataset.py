@@ -41,9 +41,7 @@ def dataset(
     controls: Annotated[
         bool, typer.Option(help="Score the controls and keep them with the dataset.")
     ] = True,
-    n_control: Annotated[
-        int | None, typer.Option(help="Structures drawn of each control.")
-    ] = None,
+    n_control: Annotated[int | None, typer.Option(help="Structures drawn of each control.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make datasets; those of one temperature share their Monte Carlo runs."""
@@ -123,7 +121,9 @@ def make_datasets(
 
     flow = maker.make(specs, seed, n)
     result = run_flow(
-        flow, store, {"system": [s.name for s in specs], "protocol": maker.dataset_maker.protocol},
+        flow,
+        store,
+        {"system": [s.name for s in specs], "protocol": maker.dataset_maker.protocol},
         quiet,
     )
     made = {}

@@ -11,7 +11,7 @@ from dismaiflow.cli.console import out
 from dismaiflow.errors import DismaiError
 
 if TYPE_CHECKING:
-    from dismaiflow.benchmark.schemas import ScoreDoc
+    from dismaiflow.benchmark.schemas import ControlsDoc, ScoreDoc
     from dismaiflow.structures.dataset import DatasetCard
 
 
@@ -41,7 +41,7 @@ def read_cards(folder: Path) -> list[DatasetCard]:
     return [open_dataset(path.parent).card for path in sorted(folder.rglob(CARD_NAME))]
 
 
-def card_controls(cards: list[DatasetCard]) -> dict[str, dict[str, object]]:
+def card_controls(cards: list[DatasetCard]) -> dict[str, dict[str, ControlsDoc]]:
     """Return the control scores that cards carry, by system and protocol key."""
     from dismaiflow.benchmark.schemas import ControlsDoc
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jobflow import JobStore
 
     from dismaiflow.benchmark.protocol import ScoringProtocol
-    from dismaiflow.benchmark.schemas import ControlsDoc, ScoreDoc
+    from dismaiflow.benchmark.schemas import ControlsDoc, GeneratedSet, ScoreDoc
     from dismaiflow.store.structures import StructuresRef
     from dismaiflow.structures.dataset import Dataset
     from dismaiflow.systems import SystemSpec
@@ -51,7 +51,7 @@ def score(
     ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print score.json.")] = False,
 ) -> None:
-    """Score generated structures against a reference, beside the paper's models and the controls."""
+    """Score generated structures, beside the paper's models and the controls."""
     from dismaiflow.report.html import write_report
     from dismaiflow.report.tables import score_table
     from dismaiflow.settings import load_settings
@@ -64,7 +64,9 @@ def score(
     ref, _, dataset = read_reference(reference, store, spec.name)
     sets = read_generated(generated, store, load_settings().CHUNK_SIZE)
     beside = _controls(spec, chosen, ref, dataset, store, json) if controls else None
-    document = _score(spec, chosen, ref, reference, sets, name or generated[0].stem, beside, store, json)
+    document = _score(
+        spec, chosen, ref, reference, sets, name or generated[0].stem, beside, store, json
+    )
     if document.n_scored == 0:
         reasons = ", ".join(f"{k}: {v}" for k, v in document.failures.items())
         first = document.failed[0]
@@ -101,7 +103,7 @@ def _score(
     protocol: ScoringProtocol,
     reference: StructuresRef,
     reference_name: str,
-    sets: list,
+    sets: list[GeneratedSet],
     model: str,
     controls: ControlsDoc | None,
     store: JobStore,
@@ -111,9 +113,7 @@ def _score(
     from dismaiflow.benchmark.flows import ScoreAlloyMaker
     from dismaiflow.benchmark.schemas import ScoreDoc
 
-    flow = ScoreAlloyMaker().make(
-        spec, protocol, reference, sets, reference_name, model, controls
-    )
+    flow = ScoreAlloyMaker().make(spec, protocol, reference, sets, reference_name, model, controls)
     metadata = {"system": spec.name, "model": model, "protocol": protocol.key}
     return ScoreDoc.model_validate(run_flow(flow, store, metadata, quiet))
 

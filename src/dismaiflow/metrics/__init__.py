@@ -1,0 +1,1 @@
+"""Measures of structures. Pure science: no jobs, no stores."""

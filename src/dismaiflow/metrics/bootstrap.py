@@ -62,8 +62,8 @@ def pivotal_interval(
     Returns
     -------
     low, high : float
-        ``2 value - q_upper`` and ``2 value - q_lower``. A distance is biased upwards in the samples,
-        so that its interval may lie below it.
+        ``2 value - q_upper`` and ``2 value - q_lower``. A distance is biased upwards in the
+        samples, so that its interval may lie below it.
     """
     tail = 50 * (1 - level)
     lower, upper = np.percentile(samples, [tail, 100 - tail])

@@ -6,6 +6,7 @@ for three species and seven shells (paper, section 4.3.3).
 
 from __future__ import annotations
 
+from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Literal
 
 import numba
@@ -25,7 +26,13 @@ Convention = Literal["published", "corrected"]
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_directed(occupations, neighbors, shell_of, n_shells, n_species):  # type: ignore[no-untyped-def]
+def _count_directed(
+    occupations: NDArray[np.int8],
+    neighbors: NDArray[np.int32],
+    shell_of: NDArray[np.int64],
+    n_shells: int,
+    n_species: int,
+) -> NDArray[np.int64]:
     """Count ordered pairs of occupied sites, shape (n, n_shells, n_species, n_species)."""
     n, n_sites = occupations.shape
     counts = np.zeros((n, n_shells, n_species, n_species), np.int64)
@@ -107,7 +114,7 @@ def count_monomers(occupations: NDArray[np.int8], n_species: int) -> NDArray[np.
 
 
 def per_atom(
-    monomers: NDArray[np.int64], pairs: NDArray[np.int64], decimals: int | None = None
+    monomers: NDArray[np.int64], pairs: NDArray[np.number], decimals: int | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Divide counts by the number of atoms that are there.
 
@@ -115,8 +122,8 @@ def per_atom(
     ----------
     monomers : ndarray of int, shape (..., n_species)
         Atoms of each species.
-    pairs : ndarray of int, shape (..., n_shells, n_species, n_species)
-        Unordered pairs in the upper triangle.
+    pairs : ndarray, shape (..., n_shells, n_species, n_species)
+        Unordered pairs in the upper triangle; halves occur off lattice.
     decimals : int, optional
         Round to so many decimals, as the published scripts do.
 
@@ -137,7 +144,7 @@ def per_atom(
 
 def fingerprint(
     monomers: NDArray[np.int64],
-    pairs: NDArray[np.int64],
+    pairs: NDArray[np.number],
     multiplicities: NDArray[np.int64],
     convention: Convention,
 ) -> NDArray[np.float64]:
@@ -178,8 +185,7 @@ def fingerprint(
 
 def fingerprint_labels(species: Sequence[str], n_shells: int) -> list[str]:
     """Name the components of the fingerprint, e.g. ``0NN_Cr`` and ``3NN_Cr-Fe``."""
-    rows, columns = np.triu_indices(len(species))
-    pairs = [f"{species[i]}-{species[j]}" for i, j in zip(rows, columns, strict=True)]
+    pairs = [f"{a}-{b}" for a, b in combinations_with_replacement(species, 2)]
     return [f"0NN_{s}" for s in species] + [
         f"{shell}NN_{pair}" for shell in range(1, n_shells + 1) for pair in pairs
     ]

@@ -1,13 +1,13 @@
 """How far a structure is from the nearest of a set, site by site.
 
 Two occupied lattices differ by the share of sites that hold different species, at the lattice
-translation that makes it smallest: a copied training structure has distance 0 wherever it was moved.
-Rotations are not searched.
+translation that makes it smallest: a copied training structure has distance 0 wherever it was
+moved. Rotations are not searched.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 @intrinsic
-def _count_bits(typingctx, value):  # type: ignore[no-untyped-def]
+def _count_bits(typingctx: Any, value: Any) -> Any:
     """Count the bits of a word in one machine instruction."""
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.ctpop(args[0])
 
     return types.uint64(types.uint64), codegen
@@ -42,7 +42,7 @@ def _planes(occupations: NDArray[np.int8]) -> NDArray[np.uint64]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _nearest(moved, others, skip):  # type: ignore[no-untyped-def]
+def _nearest(moved: NDArray[np.uint64], others: NDArray[np.uint64], skip: int) -> tuple[int, int]:
     """Return the smallest number of differing sites, and the structure that has it."""
     best = np.int64(2**62)
     which = -1

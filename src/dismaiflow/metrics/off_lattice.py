@@ -55,7 +55,14 @@ class OffLatticeCounts:
 
 
 @numba.njit(cache=True, nogil=True)
-def _second_neighbors(center, positions, cell, inverse, low, high):  # type: ignore[no-untyped-def]
+def _second_neighbors(
+    center: int,
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    low: float,
+    high: float,
+) -> tuple[NDArray[np.float64], int]:
     """Vectors to the neighbours at distances in [low, high], in order of their index."""
     found = np.empty((7, 3))
     n_found = 0
@@ -77,7 +84,13 @@ def _second_neighbors(center, positions, cell, inverse, low, high):  # type: ign
 
 
 @numba.njit(cache=True, nogil=True)
-def find_basis(positions, cell, inverse, a, start=0):  # type: ignore[no-untyped-def]
+def find_basis(
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    a: float,
+    start: int = 0,
+) -> tuple[NDArray[np.float64], int]:
     """Find the axes of a rotated cubic lattice from the second neighbours of one atom.
 
     Parameters
@@ -94,8 +107,8 @@ def find_basis(positions, cell, inverse, a, start=0):  # type: ignore[no-untyped
     Returns
     -------
     axes : ndarray, shape (3, 3)
-        Unit vectors as rows; the third is the cross product of the others and shorter than one where
-        they are not quite perpendicular.
+        Unit vectors as rows; the third is the cross product of the others and shorter than one
+        where they are not quite perpendicular.
     atom : int
         The atom they were found at, -1 if there is none.
     """
@@ -121,14 +134,18 @@ def find_basis(positions, cell, inverse, a, start=0):  # type: ignore[no-untyped
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _times(vector, matrix, out):  # type: ignore[no-untyped-def]
+def _times(
+    vector: NDArray[np.float64], matrix: NDArray[np.float64], out: NDArray[np.float64]
+) -> None:
     """Multiply a row vector by a 3x3 matrix without a call to BLAS."""
     for x in range(3):
         out[x] = vector[0] * matrix[0, x] + vector[1] * matrix[1, x] + vector[2] * matrix[2, x]
 
 
 @numba.njit(cache=True, nogil=True)
-def _bins(positions, inverse, n_bins):  # type: ignore[no-untyped-def]
+def _bins(
+    positions: NDArray[np.float64], inverse: NDArray[np.float64], n_bins: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Sort atoms into boxes of the cell; return the first atom of each box and the chains."""
     head = np.full((n_bins[0], n_bins[1], n_bins[2]), -1, np.int64)
     following = np.full(positions.shape[0], -1, np.int64)
@@ -144,7 +161,16 @@ def _bins(positions, inverse, n_bins):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _arrive(point, fraction, positions, cell, inverse, head, following, radius):  # type: ignore[no-untyped-def]
+def _arrive(
+    point: NDArray[np.float64],
+    fraction: NDArray[np.float64],
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    head: NDArray[np.int64],
+    following: NDArray[np.int64],
+    radius: float,
+) -> int:
     """Find the atom nearest to a point of the cell through the boxes around it, or -1.
 
     Of atoms in one place the last is taken, as `nearest` does.
@@ -174,7 +200,12 @@ def _arrive(point, fraction, positions, cell, inverse, head, following, radius):
 
 
 @numba.njit(cache=True, nogil=True)
-def _round_into_cell(point, cell, inverse, fraction):  # type: ignore[no-untyped-def]
+def _round_into_cell(
+    point: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    fraction: NDArray[np.float64],
+) -> None:
     """Wrap a point into the cell at the resolution of the scripts, and nudge it, in place.
 
     `fraction` receives its fractional coordinates, without the nudge.
@@ -190,7 +221,17 @@ def _round_into_cell(point, cell, inverse, fraction):  # type: ignore[no-untyped
 
 
 @numba.njit(cache=True, nogil=True)
-def _count(positions, codes, cell, inverse, vectors, shell_of, n_shells, n_species, n_bins):  # type: ignore[no-untyped-def]
+def _count(
+    positions: NDArray[np.float64],
+    codes: NDArray[np.int8],
+    cell: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    vectors: NDArray[np.float64],
+    shell_of: NDArray[np.int64],
+    n_shells: int,
+    n_species: int,
+    n_bins: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], bool]:
     """Count ordered pairs, and whether any first neighbour is missing."""
     head, following = _bins(positions, inverse, n_bins)
     counts = np.zeros((n_shells, n_species, n_species), np.int64)
@@ -202,9 +243,7 @@ def _count(positions, codes, cell, inverse, vectors, shell_of, n_shells, n_speci
             for x in range(3):
                 point[x] = positions[i, x] + vectors[k, x]
             _round_into_cell(point, cell, inverse, fraction)
-            j = _arrive(
-                point, fraction, positions, cell, inverse, head, following, SITE_RADIUS
-            )
+            j = _arrive(point, fraction, positions, cell, inverse, head, following, SITE_RADIUS)
             if j >= 0:
                 counts[shell_of[k], codes[i], codes[j]] += 1
             elif shell_of[k] == 0:
@@ -213,7 +252,12 @@ def _count(positions, codes, cell, inverse, vectors, shell_of, n_shells, n_speci
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_vacancies(positions, cell, inverse, vectors):  # type: ignore[no-untyped-def]
+def _count_vacancies(
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    vectors: NDArray[np.float64],
+) -> int:
     """Fill every vacant first-neighbour point with a mock atom and count these."""
     filled = np.empty(((1 + vectors.shape[0]) * positions.shape[0], 3))
     n = positions.shape[0]
@@ -264,12 +308,12 @@ def count_off_lattice(
         None if no atom shows the orientation of the lattice, where the script stops.
     """
     cell = lattice.cell
-    inverse = np.linalg.inv(cell)
+    inverse = lattice.inverse_cell
     axes, atom = find_basis(positions, cell, inverse, lattice.a)
     if atom < 0:
         return None
     shells = lattice.shells(n_shells)
-    # The scripts round shell vectors to 0.001 Å before the rotation and restore their lengths after.
+    # The scripts round shell vectors to 0.001 Å before the rotation, and restore lengths after.
     ideal = shells.vectors.round(3)
     turned = ideal @ axes
     turned *= (np.linalg.norm(ideal, axis=1) / np.linalg.norm(turned, axis=1))[:, None]

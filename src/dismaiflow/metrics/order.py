@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dismaiflow.metrics.clusters import PUBLISHED_COUNT_DECIMALS, per_atom
+from dismaiflow.metrics.clusters import PUBLISHED_COUNT_DECIMALS, fingerprint_labels, per_atom
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from dismaiflow.metrics.clusters import Convention
 
 
-def _divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+def _divide(
+    numerator: NDArray[np.float64], denominator: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Divide, with NaN where a species or a shell is empty."""
     out = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
     return np.divide(numerator, denominator, out=out, where=denominator > 0)
@@ -24,7 +26,7 @@ def _divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) ->
 
 def warren_cowley(
     monomers: NDArray[np.int64],
-    pairs: NDArray[np.int64],
+    pairs: NDArray[np.number],
     convention: Convention = "corrected",
 ) -> NDArray[np.float64]:
     """Return the Warren-Cowley parameters of every shell and unordered pair of species.
@@ -68,6 +70,4 @@ def warren_cowley(
 
 def order_labels(species: Sequence[str], n_shells: int) -> list[str]:
     """Name the parameters of the first shells, e.g. ``1NN_Cr-Fe``, in the order of the array."""
-    rows, columns = np.triu_indices(len(species))
-    pairs = [f"{species[i]}-{species[j]}" for i, j in zip(rows, columns, strict=True)]
-    return [f"{shell}NN_{pair}" for shell in range(1, n_shells + 1) for pair in pairs]
+    return fingerprint_labels(species, n_shells)[len(species) :]

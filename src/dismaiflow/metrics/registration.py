@@ -4,8 +4,8 @@ The published scripts align the lattice to one atom, or not at all, and each mod
 Here translation and rotation come from all atoms: the rotation from the surroundings of many, the
 translation from the phases of three reciprocal lattice vectors, and both from least squares
 over the atoms on sites at last. If the lattice fits the periodic cell (no rotation up to its own
-symmetry), sites are counted under periodic boundaries; a turned lattice cannot fit a cubic cell, and
-its sites are counted as a block with open boundaries.
+symmetry), sites are counted under periodic boundaries; a turned lattice cannot fit a cubic cell,
+and its sites are counted as a block with open boundaries.
 """
 
 from __future__ import annotations
@@ -151,8 +151,8 @@ def find_orientation(
         Axes of the lattice as rows, the equivalent closest to the cell's; None if no atom shows
         any.
     """
-    inverse = np.linalg.inv(lattice.cell)
-    found = []
+    inverse = lattice.inverse_cell
+    found: list[NDArray[np.float64]] = []
     start = 0
     while len(found) < _MAX_CANDIDATES:
         axes, atom = find_basis(positions, lattice.cell, inverse, lattice.a, start)
@@ -262,7 +262,7 @@ def register(
         The occupied sites. A lattice turned against the cell is preferred only if it holds more
         atoms than one that is not.
     """
-    fractions = positions @ np.linalg.inv(lattice.cell)
+    fractions = positions @ lattice.inverse_cell
     wrapped = (fractions - np.floor(fractions)) @ lattice.cell
     periodic = _fit_periodic(lattice, wrapped)
     # Where every atom has its site, no other orientation can hold more.

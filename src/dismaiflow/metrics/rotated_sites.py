@@ -53,7 +53,8 @@ def rotated_lattice(lattice: SiteLattice, axes: NDArray[np.float64]) -> NDArray[
     ndarray, shape (n_sites, 3)
         Site positions in Å. Their number varies by a few with the orientation.
     """
-    tripled = SiteLattice(lattice.kind, lattice.a, tuple(3 * n for n in lattice.repeats))
+    x, y, z = lattice.repeats
+    tripled = SiteLattice(lattice.kind, lattice.a, (3 * x, 3 * y, 3 * z))
     fractions = tripled.positions / np.diag(tripled.cell) - 0.5
     turned = fractions @ axes
     inside = ((turned > -1 / 6) & (turned <= 1 / 6)).all(axis=1)
@@ -61,7 +62,13 @@ def rotated_lattice(lattice: SiteLattice, axes: NDArray[np.float64]) -> NDArray[
 
 
 @numba.njit(cache=True, nogil=True)
-def _accept(positions, sites, axes, cell, inverse):  # type: ignore[no-untyped-def]
+def _accept(
+    positions: NDArray[np.float64],
+    sites: NDArray[np.float64],
+    axes: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+) -> tuple[NDArray[np.int64], int]:
     """Accept atoms one by one; return their indices in order and how many there are."""
     n_atoms = positions.shape[0]
     accepted = np.empty(n_atoms, np.int64)
@@ -125,7 +132,7 @@ def assign_rotated(lattice: SiteLattice, positions: NDArray[np.float64]) -> Rota
         the structure.
     """
     cell = lattice.cell
-    inverse = np.linalg.inv(cell)
+    inverse = lattice.inverse_cell
     axes, atom = find_basis(positions, cell, inverse, lattice.a)
     if atom < 0:
         return None

@@ -32,7 +32,14 @@ ANCHOR_RADIUS = 5.0
 
 
 @numba.njit(cache=True, nogil=True)
-def nearest(point, points, cell, inverse, radius, skip_first):  # type: ignore[no-untyped-def]
+def nearest(
+    point: NDArray[np.float64],
+    points: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    radius: float,
+    skip_first: bool,
+) -> tuple[int, float]:
     """Find the point closest to another one under periodic boundaries.
 
     Parameters
@@ -74,16 +81,24 @@ def nearest(point, points, cell, inverse, radius, skip_first):  # type: ignore[n
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def minimum_image_square(difference, cell, inverse):  # type: ignore[no-untyped-def]
+def minimum_image_square(
+    difference: NDArray[np.float64], cell: NDArray[np.float64], inverse: NDArray[np.float64]
+) -> float:
     """Return the square of the shortest periodic image of a vector, in Å²."""
     u = np.rint(
-        difference[0] * inverse[0, 0] + difference[1] * inverse[1, 0] + difference[2] * inverse[2, 0]
+        difference[0] * inverse[0, 0]
+        + difference[1] * inverse[1, 0]
+        + difference[2] * inverse[2, 0]
     )
     v = np.rint(
-        difference[0] * inverse[0, 1] + difference[1] * inverse[1, 1] + difference[2] * inverse[2, 1]
+        difference[0] * inverse[0, 1]
+        + difference[1] * inverse[1, 1]
+        + difference[2] * inverse[2, 1]
     )
     w = np.rint(
-        difference[0] * inverse[0, 2] + difference[1] * inverse[1, 2] + difference[2] * inverse[2, 2]
+        difference[0] * inverse[0, 2]
+        + difference[1] * inverse[1, 2]
+        + difference[2] * inverse[2, 2]
     )
     square = 0.0
     for x in range(3):
@@ -93,7 +108,15 @@ def minimum_image_square(difference, cell, inverse):  # type: ignore[no-untyped-
 
 
 @numba.njit(cache=True, nogil=True)
-def _occupy(sites, positions, codes, cell, inverse, radius, skip_first):  # type: ignore[no-untyped-def]
+def _occupy(
+    sites: NDArray[np.float64],
+    positions: NDArray[np.float64],
+    codes: NDArray[np.int8],
+    cell: NDArray[np.float64],
+    inverse: NDArray[np.float64],
+    radius: float,
+    skip_first: bool,
+) -> NDArray[np.int8]:
     """Give every site its closest atom, shape (n_sites,): -1 for a vacancy."""
     occupation = np.full(sites.shape[0], -1, np.int8)
     for i in range(sites.shape[0]):
@@ -124,7 +147,7 @@ def assign_fixed(
         it stands exactly on a site, through a quirk of pymatgen's neighbour search, and so does
         this.
     """
-    inverse = np.linalg.inv(lattice.cell)
+    inverse = lattice.inverse_cell
     return _occupy(lattice.positions, positions, codes, lattice.cell, inverse, SITE_RADIUS, True)
 
 
@@ -136,7 +159,7 @@ def assign_translated(
     Parameters and returns are those of `assign_fixed`; None if no atom is within 5 Å of the origin,
     where the script stops.
     """
-    inverse = np.linalg.inv(lattice.cell)
+    inverse = lattice.inverse_cell
     # The script's origin has fractional coordinates of 1e-6.
     origin = np.full(3, 1e-6) @ lattice.cell
     anchor, _ = nearest(origin, positions, lattice.cell, inverse, ANCHOR_RADIUS, True)

@@ -173,7 +173,7 @@ class EmbeddedStore(MongoStore):
         collection: Collection = super()._collection
         return collection
 
-    def groupby(  # noqa: PLR0917 (maggma's signature)
+    def groupby( (maggma's signature)
         self,
         keys: list[str] | str,
         criteria: dict[str, Any] | None = None,

@@ -1,0 +1,1 @@
+"""Structure sets: arrays, files, checks, dataset folders, ideal lattices."""

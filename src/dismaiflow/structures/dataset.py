@@ -148,7 +148,7 @@ def write_dataset(folder: Path, sets: dict[str, StructureSet], card: DatasetCard
                 "content_hashes": {name: s.content_hash for name, s in sets.items()},
             }
         )
-        write_text(partial / CARD_NAME, filled.model_dump_json(indent=1))
+        (partial / CARD_NAME).write_text(filled.model_dump_json(indent=1), encoding="utf-8")
     return Dataset(folder, filled)
 
 

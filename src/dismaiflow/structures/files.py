@@ -49,19 +49,28 @@ def new_folder(target: Path) -> Iterator[Path]:
         If the target is a file or a filled folder, or the disk is full or not writable.
     """
     check_out_folder(target)
+    # An empty folder that is there already, perhaps a mount point, is filled, not replaced.
+    beside = target if target.is_dir() else target.parent
+    missing = [folder for folder in (beside, *beside.parents) if not folder.exists()]
+    partial = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        raise explain_os_error(error, target) from error
-    try:
+        beside.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=beside))
         yield partial
-        partial.chmod(0o777 & ~_umask())
-        partial.rename(target)
+        if beside == target:
+            for path in partial.iterdir():
+                path.rename(target / path.name)
+        else:
+            partial.chmod(0o777 & ~_umask())
+            partial.rename(target)
     except OSError as error:
         raise explain_os_error(error, target) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+        for folder in missing:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # if it was made for nothing
 
 
 def check_out_folder(target: Path) -> None:
@@ -94,7 +103,8 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         raise explain_os_error(error, path) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def file_sha256(path: Path) -> str:

@@ -61,6 +61,11 @@ class SiteLattice:
         return np.diag(np.asarray(self.repeats, dtype=float) * self.a)
 
     @cached_property
+    def inverse_cell(self) -> NDArray[np.float64]:
+        """Matrix from Cartesian (Å) to fractional coordinates, shape (3, 3)."""
+        return np.asarray(np.linalg.inv(self.cell), dtype=np.float64)
+
+    @cached_property
     def half_steps(self) -> NDArray[np.int64]:
         """Integer site coordinates in units of a/2, shape (n_sites, 3)."""
         basis = np.rint(2 * np.asarray(CUBIC_BASES[self.kind])).astype(np.int64)

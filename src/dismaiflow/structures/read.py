@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-import tempfile
 import warnings
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import ase.io
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
 _SUFFIX_FORMATS = {".cif": "cif", ".vasp": "vasp", ".poscar": "vasp"}
 _STEM_FORMATS = {"poscar": "vasp", "contcar": "vasp"}
 _FRAME_SUFFIXES = (".extxyz", ".xyz")
+
+#: Files and folders of macOS or of an editor, named after the structures that they lie beside.
+_NOT_STRUCTURES = re.compile(r"__MACOSX|\.[^.].*")
 
 #: A line of more atoms than this is no atom count.
 _MAX_ATOMS = 10_000_000
@@ -96,13 +98,14 @@ def read_structures(path: Path) -> ReadStructures:
     if not path.exists():
         raise DismaiError(f"{path}: no such file or folder")
     if path.is_dir():
-        return _read_files([p for p in path.rglob("*") if p.is_file()], path)
+        files = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if p.is_file()}
+        return _read_files({name: p.read_bytes for name, p in files.items()}, path)
     if zipfile.is_zipfile(path):
         return _read_zip(path)
     if path.suffix.lower() == ".zip":
         raise DismaiError(f"{path}: not a readable zip file; make it again")
     if _single_format(path) is not None:
-        return _read_files([path], path)
+        return _read_files({path.name: path.read_bytes}, path)
     if path.suffix.lower() not in _FRAME_SUFFIXES:
         raise DismaiError(
             f"{path}: unknown kind of file; give .extxyz, .cif, .vasp or POSCAR files, or a folder "
@@ -122,7 +125,8 @@ def split_extxyz(text: str, path: Path) -> list[str]:
     DismaiError
         If a count is missing or the last frame is cut off; says where.
     """
-    lines = text.splitlines()
+    # Not splitlines, which also cuts at form feeds and the like, which a comment may hold.
+    lines = re.split(r"\r\n|\n|\r", text)
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
@@ -131,10 +135,11 @@ def split_extxyz(text: str, path: Path) -> list[str]:
     at = 0
     while at < len(lines):
         count = lines[at].strip()
-        if not re.fullmatch(r"\d+", count) or not 0 < int(count) < _MAX_ATOMS:
+        if not re.fullmatch(r"\d{1,9}", count) or int(count) > _MAX_ATOMS:
+            mend = "the frame before it may be too long or too short" if frames else "is it extxyz?"
             raise DismaiError(
                 f"{path}: line {at + 1} should be the number of atoms of frame {len(frames)}, but "
-                f"reads {count[:40]!r}; the frame before it may be too long or too short"
+                f"reads {count[:40]!r}; {mend}"
             )
         end = at + 2 + int(count)
         if end > len(lines):
@@ -149,12 +154,13 @@ def split_extxyz(text: str, path: Path) -> list[str]:
 
 def natural_key(name: str) -> tuple[object, ...]:
     """Order names as people do: ``gen_2`` before ``gen_10``."""
-    return tuple((int(p), p) if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", name))
+    return tuple((int(p), p) if p.isdecimal() else (-1, p) for p in re.split(r"(\d+)", name))
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8")
+        # Editors on Windows put a mark of three bytes in front.
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DismaiError(f"{path}: is not a text file (byte {error.start})") from error
     except OSError as error:
@@ -168,33 +174,43 @@ def _parse_extxyz(text: str) -> Atoms:
     return atoms
 
 
-def _single_format(path: Path) -> str | None:
-    name = path.name.lower()
-    stem = next((kind for start, kind in _STEM_FORMATS.items() if name.startswith(start)), None)
+def _single_format(name: str) -> str | None:
+    """Return ASE's word for a file by its name, None if it is no structure."""
+    path = PurePosixPath(name)
+    if any(map(_NOT_STRUCTURES.fullmatch, path.parts)):
+        return None
+    start = path.name.lower()
+    stem = next((kind for word, kind in _STEM_FORMATS.items() if start.startswith(word)), None)
     return _SUFFIX_FORMATS.get(path.suffix.lower(), stem)
 
 
-def _read_files(paths: list[Path], source: Path) -> ReadStructures:
-    chosen = [(p, kind) for p in paths if (kind := _single_format(p)) is not None]
+def _read_files(files: dict[str, Callable[[], bytes]], source: Path) -> ReadStructures:
+    """Read the files of one structure each among those given, in natural order of their names."""
+    chosen = sorted((n for n in files if _single_format(n) is not None), key=natural_key)
     if not chosen:
         raise DismaiError(f"{source}: holds no .cif, .vasp or POSCAR files")
-    chosen.sort(key=lambda item: natural_key(str(item[0].relative_to(source.parent))))
-    return _collect(
-        (p.name, lambda p=p, kind=kind: ase.io.read(p, format=kind)) for p, kind in chosen
-    )
+    return _collect((name, lambda name=name: _parse_single(name, files[name]())) for name in chosen)
 
 
 def _read_zip(path: Path) -> ReadStructures:
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
-        names = [n for n in archive.namelist() if _single_format(Path(n)) is not None]
-        try:
-            # ZipFile.extract keeps every member inside the folder, whatever its name says.
-            files = [Path(archive.extract(name, folder)) for name in names]
-        except (zipfile.BadZipFile, OSError) as error:
-            raise DismaiError(f"{path}: not a readable zip file ({error})") from error
-        if not files:
-            raise DismaiError(f"{path}: holds no .cif, .vasp or POSCAR files")
-        return _read_files(files, Path(folder))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # Members are read in memory: no name of theirs becomes a path on this machine.
+            members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
+            return _read_files(
+                {name: lambda m=m: archive.read(m) for name, m in members.items()}, path
+            )
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DismaiError(f"{path}: not a readable zip file ({error})") from error
+
+
+def _parse_single(name: str, data: bytes) -> Atoms:
+    kind = _single_format(name)
+    stream = io.BytesIO(data) if kind == "cif" else io.StringIO(data.decode("utf-8-sig"))
+    found = ase.io.read(stream, index=":", format=kind)
+    if len(found) != 1:
+        raise ValueError(f"holds {len(found)} structures instead of one")
+    return found[0]
 
 
 def _collect(frames: Iterator[tuple[str, Callable[[], Atoms]]]) -> ReadStructures:
@@ -209,8 +225,7 @@ def _collect(frames: Iterator[tuple[str, Callable[[], Atoms]]]) -> ReadStructure
             try:
                 atoms = parse()
             except Exception as error:  # noqa: BLE001
-                detail = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-                bad.append(BadFrame(index, "unreadable", f"{name}: {detail}"))
+                bad.append(BadFrame(index, "unreadable", f"{name}: {_one_line(error)}"))
                 continue
             structures.append(atoms)
             ids.append(name)
@@ -220,8 +235,19 @@ def _collect(frames: Iterator[tuple[str, Callable[[], Atoms]]]) -> ReadStructure
     return ReadStructures(found, np.array(indices, dtype=np.int64), bad)
 
 
+def _one_line(error: Exception) -> str:
+    """Say in one line what a parser did not like."""
+    if isinstance(error, KeyError):
+        return f"unknown element or word {error}"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 def _shared_numbers(structures: list[Atoms]) -> dict[str, np.ndarray]:
     """Collect the numbers that every frame carries in its comment line."""
     shared = set.intersection(*(set(a.info) for a in structures)) if structures else set()
-    columns = {key: np.array([a.info[key] for a in structures]) for key in sorted(shared)}
-    return {key: c for key, c in columns.items() if c.ndim == 1 and c.dtype.kind in "bif"}
+    columns = {}
+    for key in sorted(shared):
+        values = [a.info[key] for a in structures]
+        if all(isinstance(v, bool | int | float | np.number | np.bool_) for v in values):
+            columns[key] = np.array(values)
+    return {key: column for key, column in columns.items() if column.dtype.kind in "bif"}

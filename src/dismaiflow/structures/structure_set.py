@@ -160,7 +160,9 @@ class StructureSet:
 
     def select(self, indices: ArrayLike) -> StructureSet:
         """Return the structures at these indices, in the given order; repeats are allowed."""
-        chosen = np.arange(len(self))[np.asarray(indices)]
+        wanted = np.asarray(indices)
+        # An empty list has no integer type.
+        chosen = np.arange(len(self))[wanted if wanted.size else wanted.astype(np.int64)]
         lengths = self.n_atoms[chosen]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         starts = np.repeat(self.offsets[chosen] - offsets[:-1], lengths)
@@ -191,7 +193,8 @@ class StructureSet:
             ids=tuple(name for part in parts for name in part.ids),
             labels={
                 key: np.concatenate([part.labels[key] for part in parts])
-                for key in sorted(shared)
+                for key in parts[0].labels
+                if key in shared
             },
         )
 

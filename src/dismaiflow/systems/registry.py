@@ -81,7 +81,7 @@ def load_catalogue(extra_dirs: Iterable[str | Path] = ()) -> Catalogue:
             origin += f" of {point.dist.name}"
         try:
             specs = list(_specs_of(point.load(), origin))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # Code of another package: whatever it raises must not take the others with it.
             text = str(error) if isinstance(error, DismaiError) else f"{origin}: {error!r}"
             catalogue.broken[origin] = text

@@ -1,0 +1,62 @@
+# Two commands set everything up on a machine with Python 3.11+ and pip:
+#   make quickstart   the alloy benchmark at the paper's size, with its report
+#   make test         the tests
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= quickstart
+# Two workers: on more cores, say PYTEST_WORKERS=8.
+PYTEST_WORKERS ?= 2
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+
+.PHONY: help quickstart test test-slow lint docs bench clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml constraints/tested.txt | $(BIN)/pip
+	$(PIP) install --constraint constraints/tested.txt --editable .
+	@touch $@
+
+$(VENV)/.all: pyproject.toml constraints/tested.txt | $(BIN)/pip
+	$(PIP) install --constraint constraints/tested.txt --editable '.[test]'
+	@touch $@ $(VENV)/.core
+
+$(VENV)/.docs: pyproject.toml constraints/tested.txt | $(VENV)/.core
+	$(PIP) install --constraint constraints/tested.txt --editable '.[docs]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml constraints/tested.txt | $(VENV)/.core
+	$(PIP) install --constraint constraints/tested.txt --editable '.[bench]'
+	@touch $@
+
+quickstart: $(VENV)/.core
+	$(BIN)/dismai quickstart --out $(OUT)
+
+test: $(VENV)/.all
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS)
+
+test-slow: $(VENV)/.all
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/alloy_monte_carlo.py
+	$(BIN)/python benchmarks/alloy_scoring.py
+
+clean:
+	rm -rf $(VENV) docs/_build

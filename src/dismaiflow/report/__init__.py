@@ -1,0 +1,1 @@
+"""Tables for the terminal and a report to read in a browser."""
