@@ -173,7 +173,7 @@ class EmbeddedStore(MongoStore):
         collection: Collection = super()._collection
         return collection
 
-    def groupby( (maggma's signature)
+    def groupby(
         self,
         keys: list[str] | str,
         criteria: dict[str, Any] | None = None,
