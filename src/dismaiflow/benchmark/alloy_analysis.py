@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dismaiflow.errors import DismaiError
 from dismaiflow.metrics.clusters import PUBLISHED_COUNT_DECIMALS as DECIMALS
 from dismaiflow.metrics.clusters import count_monomers, count_pairs, fingerprint, per_atom
 from dismaiflow.metrics.off_lattice import count_off_lattice
@@ -135,11 +136,23 @@ class AlloyAnalyser:
         The alloy, in the supercell of the structures.
     protocol : ScoringProtocol
         How to align and count.
+
+    Raises
+    ------
+    DismaiError
+        If the protocol cannot be applied to the supercell.
     """
 
     def __init__(self, system: AlloySystem, protocol: ScoringProtocol) -> None:
         self.system = system
         self.protocol = protocol
+        repeats = system.lattice.repeats
+        if protocol.alignment == "rotated" and len(set(repeats)) > 1:
+            raise DismaiError(
+                f"{system.name}: the alignment rotated takes cubic cells only, as the published "
+                f"script does, not {'x'.join(map(str, repeats))}; use another one or --protocol "
+                "corrected"
+            )
         self._shells = system.lattice.shells(system.expansion.n_shells)
         self._file_order = _electronegativity_rank(system.species)
 
@@ -305,7 +318,7 @@ class AlloyAnalyser:
         return _Counted(
             monomers=count_monomers(kept, n_species)[0],
             pairs=found.pairs(self._shells, self.system.lattice.a, n_species).astype(float),
-            n_vacancies=found.n_removed,
+            n_vacancies=self.system.lattice.n_sites - int((kept >= 0).sum()),
             occupation=found.occupation,
         )
 

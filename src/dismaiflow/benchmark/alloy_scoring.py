@@ -102,11 +102,10 @@ class AlloyScorer:
             All that were not accepted.
         """
         features = self._analyser.features(counts)
-        missing = 100.0 * len(failed) / n_generated if n_generated else None
         metrics = {
             "d_cluster": self._distance(features),
             "percent_with_vacancies": _percent_with_vacancies(counts),
-            "percent_failed": Metric(value=missing),
+            "percent_failed": _percent_failed(len(failed), n_generated),
         }
         return RunScore(n_generated, metrics, self._distribution(counts, features), list(failed))
 
@@ -210,6 +209,13 @@ def example(structures: StructureSet, index: int) -> dict[str, Any]:
         "positions": structures.positions[part].round(3).tolist(),
         "cell": structures.cells[index].round(4).tolist(),
     }
+
+
+def _percent_failed(n_failed: int, n_generated: int) -> Metric:
+    """Share of the generated structures that were not scored."""
+    if n_generated == 0:
+        return Metric(value=None, reason="no structures were generated")
+    return Metric(value=100.0 * n_failed / n_generated)
 
 
 def _percent_with_vacancies(counts: AlloyCounts) -> Metric:

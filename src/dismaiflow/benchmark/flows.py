@@ -202,6 +202,7 @@ def _count(
 ) -> Job:
     """Make the job that counts one set."""
     role = "reference" if what == "reference" else "generated"
-    job = maker.make(spec, protocol, structures, reference, role)
-    job.name = f"{maker.name} {what} {label}".rstrip()
+    whole_label = f"{what} {label}".rstrip()
+    job = maker.make(spec, protocol, structures, reference, role, whole_label)
+    job.name = f"{maker.name} {whole_label}"
     return job

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
@@ -40,6 +40,9 @@ from dismaiflow.structures.checks import Expectation, check_structures
 from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec
 
+if TYPE_CHECKING:
+    from jobflow import JobStore
+
 #: Kind under which counts are stored.
 COUNTS_KIND = "alloy_counts"
 
@@ -47,6 +50,19 @@ COUNTS_KIND = "alloy_counts"
 INDEX_LABEL = "index"
 
 _STORE = JobConfig(expose_store=True)
+
+
+def first_chunk(jobstore: JobStore, reference: StructuresRef) -> StructureSet:
+    """Fetch the first chunk of a reference set.
+
+    Raises
+    ------
+    DismaiError
+        If the set is empty.
+    """
+    if not reference.chunks:
+        raise DismaiError("the reference holds no structures")
+    return get_chunk(jobstore, reference.chunks[0])
 
 
 def alloy_in_cell(spec: SystemSpec, reference: StructureSet) -> tuple[AlloySystem, Expectation]:
@@ -79,6 +95,7 @@ class CountChunkMaker(Maker):
         cell: list[list[float]],
         role: str,
         total: int,
+        start: int = 0,
     ) -> CountedChunk:
         """Count.
 
@@ -98,10 +115,15 @@ class CountChunkMaker(Maker):
             Which side the structures are on.
         total : int
             Structures of the whole set, for the progress.
+        start : int
+            Place of the first structure in the set.
         """
         jobstore = current_jobstore()
         structures = get_chunk(jobstore, chunk)
-        places = structures.labels.get(INDEX_LABEL, np.arange(len(structures)))
+        places = start + np.arange(len(structures))
+        if role == "generated":
+            # Frames that could not be read left gaps.
+            places = structures.labels.get(INDEX_LABEL, places)
         vectors = np.array(cell)
         expected = Expectation({atomic_numbers[s]: n for s, n in composition.items()}, vectors)
         kept, bad = check_structures(structures, places, expected)
@@ -138,6 +160,7 @@ class CountSetMaker(Maker):
         structures: StructuresRef,
         reference: StructuresRef,
         role: str,
+        label: str = "",
     ) -> Response[Any]:
         """Send every chunk to a job of its own.
 
@@ -149,6 +172,8 @@ class CountSetMaker(Maker):
             The set to count.
         reference : StructuresRef
             The reference set, whose first structure says what all must be like.
+        label : str
+            Part of the names of the jobs, which tells the sets of one flow apart.
 
         Returns
         -------
@@ -156,11 +181,14 @@ class CountSetMaker(Maker):
             Replaced by a flow whose output is a list of `CountedChunk`, None where a job failed.
         """
         maker = self.chunk_maker or CountChunkMaker()
-        first = get_chunk(current_jobstore(), reference.chunks[0]).select([0])
+        first = first_chunk(current_jobstore(), reference).select([0])
         alloy, expected = alloy_in_cell(spec, first)
         assert expected.cell is not None
         jobs = []
-        for number, chunk in enumerate(structures.chunks):
+        start = 0
+        for number, (chunk, size) in enumerate(
+            zip(structures.chunks, structures.chunk_sizes, strict=True)
+        ):
             made = maker.make(
                 spec,
                 protocol,
@@ -169,10 +197,13 @@ class CountSetMaker(Maker):
                 expected.cell.tolist(),
                 role,
                 structures.n_structures,
+                start,
             )
-            made.name = f"{maker.name} {number}"
+            made.name = " ".join(filter(None, (maker.name, label, str(number))))
             jobs.append(made)
+            start += size
         gathered = gather([made.output for made in jobs])
+        gathered.name = f"gather {label}".rstrip()
         gathered.config.on_missing_references = OnMissing.NONE
         return Response(replace=Flow([*jobs, gathered], output=gathered.output))
 
@@ -202,7 +233,7 @@ class CollectScoreMaker(Maker):
         protocol: ScoringProtocol,
         reference: StructuresRef,
         reference_name: str,
-        reference_counts: list[CountedChunk | None],
+        reference_counts: list[CountedChunk | None] | None,
         generated: list[GeneratedSet],
         generated_counts: list[list[CountedChunk | None] | None],
         model: str,
@@ -230,7 +261,7 @@ class CollectScoreMaker(Maker):
             Scores of the controls against the same reference.
         """
         jobstore = current_jobstore()
-        first = get_chunk(jobstore, reference.chunks[0])
+        first = first_chunk(jobstore, reference)
         alloy, _ = alloy_in_cell(spec, first.select([0]))
         scorer = _scorer(alloy, protocol, reference_counts)
         runs: list[RunScore] = []
@@ -323,7 +354,7 @@ class CollectControlsMaker(Maker):
         spec: SystemSpec,
         protocol: ScoringProtocol,
         reference: StructuresRef,
-        reference_counts: list[CountedChunk | None],
+        reference_counts: list[CountedChunk | None] | None,
         controls: dict[str, GeneratedSet | None],
         control_counts: dict[str, list[CountedChunk | None] | None],
         n_sampled: int,
@@ -331,8 +362,7 @@ class CollectControlsMaker(Maker):
     ) -> ControlsDoc:
         """Score; parameters as for `CollectScoreMaker`, the controls by name."""
         jobstore = current_jobstore()
-        first = get_chunk(jobstore, reference.chunks[0]).select([0])
-        alloy, _ = alloy_in_cell(spec, first)
+        alloy, _ = alloy_in_cell(spec, first_chunk(jobstore, reference).select([0]))
         scorer = _scorer(alloy, protocol, reference_counts)
         scores: dict[str, dict[str, float | None]] = {}
         failures: dict[str, dict[str, int]] = {}
@@ -400,10 +430,12 @@ def collect_counts(
 
 
 def _scorer(
-    alloy: AlloySystem, protocol: ScoringProtocol, chunks: list[CountedChunk | None]
+    alloy: AlloySystem, protocol: ScoringProtocol, chunks: list[CountedChunk | None] | None
 ) -> AlloyScorer:
     """Build a scorer from the counts of the reference, all of which must be there."""
     jobstore = current_jobstore()
+    if chunks is None:
+        raise DismaiError("the job that was to count the reference did not finish")
     parts = []
     for number, chunk in enumerate(chunks):
         if chunk is None:

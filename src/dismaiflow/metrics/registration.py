@@ -45,6 +45,9 @@ _MAX_CANDIDATES = 64
 #: Rounds of assignment and least squares.
 _REFINEMENTS = 8
 
+#: Distances that agree to so many decimals are equal (Å).
+_TIE_DECIMALS = 9
+
 
 def _cubic_rotations() -> NDArray[np.float64]:
     """Return the 24 proper rotations of the cube, shape (24, 3, 3)."""
@@ -106,9 +109,12 @@ class Registration:
 
 @dataclass(frozen=True)
 class _Fit:
+    """The atoms that stand on sites, their sites, and how far every atom is from the nearest."""
+
     atoms: NDArray[np.int64]
     points: NDArray[np.int64]
     rms: float
+    residuals: NDArray[np.float64]
 
 
 def _closest_rotation(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -195,51 +201,84 @@ def _decode(lattice: SiteLattice, local: NDArray[np.float64]) -> NDArray[np.int6
 
 
 def _occupy(
-    lattice: SiteLattice, local: NDArray[np.float64], periodic: bool
-) -> tuple[_Fit, NDArray[np.float64]]:
-    """Give each site its closest atom; return the accepted atoms and all residuals, Å."""
+    lattice: SiteLattice, local: NDArray[np.float64], codes: NDArray[np.int8], periodic: bool
+) -> _Fit:
+    """Give each site its closest atom; of atoms equally close, one of the lowest code."""
     points = _decode(lattice, local)
-    residual = local - points * lattice.a / 2
-    distance = np.linalg.norm(residual, axis=1)
-    site = np.mod(points, 2 * np.asarray(lattice.repeats)) if periodic else points
-    order = np.argsort(distance, kind="stable")
-    order = order[distance[order] <= SITE_RADIUS]
-    _, first = np.unique(site[order], axis=0, return_index=True)
+    residuals = local - points * lattice.a / 2
+    distances = np.linalg.norm(residuals, axis=1)
+    sites = np.mod(points, 2 * np.asarray(lattice.repeats)) if periodic else points
+    # Rounded, so that neither rounding errors nor the order of the atoms choose among copies.
+    order = np.lexsort((codes, distances.round(_TIE_DECIMALS)))
+    order = order[distances[order] <= SITE_RADIUS]
+    _, first = np.unique(sites[order], axis=0, return_index=True)
     atoms = np.sort(order[first])
-    rms = float(np.sqrt((distance[atoms] ** 2).mean())) if len(atoms) else np.inf
-    return _Fit(atoms, site[atoms], rms), residual
+    rms = float(np.sqrt((distances[atoms] ** 2).mean())) if len(atoms) else np.inf
+    return _Fit(atoms, sites[atoms], rms, residuals)
 
 
-def _fit_periodic(lattice: SiteLattice, positions: NDArray[np.float64]) -> _Fit:
+def _fit_periodic(
+    lattice: SiteLattice, positions: NDArray[np.float64], codes: NDArray[np.int8]
+) -> _Fit:
     """Fit a lattice that may only move."""
     shift = _translation(lattice, positions, np.eye(3))
     for _ in range(_REFINEMENTS):
-        fit, residual = _occupy(lattice, positions - shift, periodic=True)
+        fit = _occupy(lattice, positions - shift, codes, periodic=True)
         if len(fit.atoms) == 0:
             break
-        step = residual[fit.atoms].mean(axis=0)
+        step = fit.residuals[fit.atoms].mean(axis=0)
         shift = shift + step
         if np.abs(step).max() < 1e-10:
             break
-    return _occupy(lattice, positions - shift, periodic=True)[0]
+    return _occupy(lattice, positions - shift, codes, periodic=True)
+
+
+def _images(
+    lattice: SiteLattice, fractions: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return owners and positions of the atoms in the cell and of their images just outside.
+
+    Noise may have carried an atom over a boundary of the cell; wrapped to the other side, it is
+    where a turned lattice does not go on.
+    """
+    shifts = np.array(list(product((0, -1, 1), repeat=3)), dtype=float)
+    margin = SITE_RADIUS * np.linalg.norm(lattice.inverse_cell, axis=0)
+    moved = fractions[None] + shifts[:, None]
+    near = ((moved >= -margin) & (moved < 1 + margin)).all(axis=2)
+    return np.nonzero(near)[1], moved[near] @ lattice.cell
+
+
+def _closest_images(
+    lattice: SiteLattice, local: NDArray[np.float64], owners: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Choose the image of each atom that is closest to a site."""
+    residuals = local - _decode(lattice, local) * lattice.a / 2
+    order = np.lexsort((np.linalg.norm(residuals, axis=1).round(_TIE_DECIMALS), owners))
+    _, first = np.unique(owners[order], return_index=True)
+    return order[first]
 
 
 def _fit_block(
-    lattice: SiteLattice, positions: NDArray[np.float64], axes: NDArray[np.float64]
-) -> _Fit:
-    """Fit a lattice that may move and turn."""
-    middle = positions.mean(axis=0)
-    centred = positions - middle
-    shift = _translation(lattice, centred, axes)
+    lattice: SiteLattice,
+    fractions: NDArray[np.float64],
+    codes: NDArray[np.int8],
+    axes: NDArray[np.float64],
+) -> tuple[_Fit, NDArray[np.float64]]:
+    """Fit a lattice that may move and turn; return its axes too."""
+    middle = lattice.cell.sum(axis=0) / 2
+    owners, images = _images(lattice, fractions)
+    images = images - middle
+    shift = _translation(lattice, fractions @ lattice.cell - middle, axes)
     for _ in range(_REFINEMENTS):
-        fit, _ = _occupy(lattice, (centred - shift) @ axes.T, periodic=False)
+        found = images[_closest_images(lattice, (images - shift) @ axes.T, owners)]
+        fit = _occupy(lattice, (found - shift) @ axes.T, codes, periodic=False)
         if len(fit.atoms) < 4:
             break
-        ideal = fit.points * lattice.a / 2
-        found = centred[fit.atoms]
-        axes = _closest_rotation((ideal - ideal.mean(axis=0)).T @ (found - found.mean(axis=0)))
-        shift = found.mean(axis=0) - ideal.mean(axis=0) @ axes
-    return _occupy(lattice, (centred - shift) @ axes.T, periodic=False)[0]
+        ideal, actual = fit.points * lattice.a / 2, found[fit.atoms]
+        axes = _closest_rotation((ideal - ideal.mean(axis=0)).T @ (actual - actual.mean(axis=0)))
+        shift = actual.mean(axis=0) - ideal.mean(axis=0) @ axes
+    found = images[_closest_images(lattice, (images - shift) @ axes.T, owners)]
+    return _occupy(lattice, (found - shift) @ axes.T, codes, periodic=False), axes
 
 
 def register(
@@ -263,14 +302,16 @@ def register(
         atoms than one that is not.
     """
     fractions = positions @ lattice.inverse_cell
-    wrapped = (fractions - np.floor(fractions)) @ lattice.cell
-    periodic = _fit_periodic(lattice, wrapped)
+    fractions -= np.floor(fractions)
+    wrapped = fractions @ lattice.cell
+    periodic = _fit_periodic(lattice, wrapped, codes)
     # Where every atom has its site, no other orientation can hold more.
     complete = len(periodic.atoms) == len(codes)
     axes = None if complete else find_orientation(lattice, wrapped)
     if axes is not None and _angles(axes) > _SMALL_ROTATION:
-        block = _fit_block(lattice, wrapped, axes)
-        if len(block.atoms) > len(periodic.atoms):
+        block, axes = _fit_block(lattice, fractions, codes, axes)
+        # Noise can make the surroundings of atoms look turned where the fit to all is not.
+        if _angles(axes) > _SMALL_ROTATION and len(block.atoms) > len(periodic.atoms):
             return Registration(
                 occupation=None,
                 block=(block.points, codes[block.atoms]),

@@ -68,6 +68,7 @@ def _accept(
     axes: NDArray[np.float64],
     cell: NDArray[np.float64],
     inverse: NDArray[np.float64],
+    a: float,
 ) -> tuple[NDArray[np.int64], int]:
     """Accept atoms one by one; return their indices in order and how many there are."""
     n_atoms = positions.shape[0]
@@ -97,8 +98,7 @@ def _accept(
             if other < 0:
                 for k in range(6):
                     step = axes[k // 2] if k % 2 == 0 else -axes[k // 2]
-                    # A quarter of the cell edge is one lattice parameter in a 4x4x4 supercell.
-                    point = here + 0.25 * (step @ cell)
+                    point = here + step * a
                     second, _ = nearest(point, kept[:n], cell, inverse, SITE_RADIUS, True)
                     if second >= 0:
                         take = True
@@ -141,5 +141,5 @@ def assign_rotated(lattice: SiteLattice, positions: NDArray[np.float64]) -> Rota
     pin = positions[atom]
     site, _ = nearest(pin, sites, cell, inverse, ANCHOR_RADIUS, True)
     sites = sites + (pin - sites[site])
-    accepted, n = _accept(np.ascontiguousarray(positions), sites, axes, cell, inverse)
+    accepted, n = _accept(np.ascontiguousarray(positions), sites, axes, cell, inverse, lattice.a)
     return RotatedSites(accepted[:n].copy(), lattice.n_sites - int(n))

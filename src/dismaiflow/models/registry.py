@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import operator
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
@@ -41,13 +42,18 @@ def get_model(name: str) -> GenerativeModel:
             made = registered[name].load()()
         elif ":" in name:
             module, _, attribute = name.partition(":")
-            made = getattr(importlib.import_module(module), attribute)()
+            made = operator.attrgetter(attribute)(importlib.import_module(module))()
         else:
             near = difflib.get_close_matches(name, registered, n=3)
             hint = f"did you mean {' or '.join(near)}?" if near else "give module:Class"
             raise DismaiError(f"unknown model {name!r}: {hint} (`dismai models list` shows all)")
-    except (ImportError, AttributeError, TypeError) as error:
-        raise DismaiError(f"model {name}: cannot be made ({error})") from error
+    except DismaiError:
+        raise
+    except Exception as error:  # whatever somebody else's module raises
+        why = (str(error).strip().splitlines() or [""])[0]
+        raise DismaiError(
+            f"model {name}: cannot be made ({type(error).__name__}: {why})"
+        ) from error
     if not isinstance(made, GenerativeModel):
         raise DismaiError(f"model {name}: needs the methods fit, sample and card")
     return made

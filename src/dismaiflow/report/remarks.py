@@ -100,8 +100,8 @@ def protocol_remarks(protocol: ScoringProtocol) -> list[Remark]:
             "The published scripts lose the first atom of a file when it stands exactly on a "
             "site, so controls on the exact lattice show one vacancy each and a floor near 0.0095.",
             "note",
-            "This is a quirk of pymatgen's neighbour search, which the published protocol keeps. It "
-            "strikes train-resample, validation and random-occupancy, all of whose structures "
+            "This is a quirk of pymatgen's neighbour search, which the published protocol keeps. "
+            "It strikes train-resample, validation and random-occupancy, all of whose structures "
             "count as having vacancies; the rattled control, off the sites by noise, is spared. "
             "The corrected protocol has no such loss.",
         )
@@ -121,15 +121,15 @@ def random_beats_published(
     if control >= best:
         return []
     more = (
-        "Species shuffled over a perfect lattice come closer to a nearly random alloy than a model "
-        f"whose lattice has vacancies, whatever order it has. Read {metric} against this control, "
-        "and beside the distributions of the order parameters."
+        "The alloy is nearly random at this temperature, so species shuffled over a clean lattice "
+        f"come close to it, and vacancies can cost a model more than missing order. Read {metric} "
+        "against this control, and beside the distributions of the order parameters."
     )
     if not published.comparable:
         more += " The paper's value was taken against its own training set."
     text = (
-        f"Random occupancy of the lattice ({metric} {number(control)}) beats the paper's best model "
-        f"({name}, {number(best)}): the score alone does not show that a model learned order."
+        f"Random occupancy of the lattice ({metric} {number(control)}) beats the paper's best "
+        f"model ({name}, {number(best)}): the score alone does not show that a model learned order."
     )
     return [Remark(text, "note", more)]
 

@@ -18,8 +18,8 @@ _METRIC_LABELS = {
 
 #: One line on each metric.
 METRIC_MEANINGS = {
-    "d_cluster": "Euclidean distance between the mean cluster fingerprints of the generated and the "
-    "training structures.",
+    "d_cluster": "Euclidean distance between the mean cluster fingerprints of the generated and "
+    "of the training structures.",
     "percent_with_vacancies": "Share of the accepted structures in which at least one lattice site "
     "holds no atom.",
     "percent_failed": "Share of the generated structures that could not be scored.",
@@ -92,14 +92,14 @@ MEASURES = {
     "w1_energy": Measure(
         "W1 of energy (meV)",
         "distance of the formation energy distributions, meV/atom",
-        "Wasserstein distance between the distributions of the formation energy in the two sets, in "
-        "meV/atom.",
+        "Wasserstein distance between the distributions of the formation energy in the two sets, "
+        "in meV/atom.",
         "0",
         1e3,
     ),
     "spread_ratio": Measure(
         "spread ratio",
-        "spread of fingerprints over that of training; near 0: collapse",
+        "spread of fingerprints over training's; near 0: collapse",
         "Spread of the generated fingerprints over that of the training set. Towards 0 the model "
         "has collapsed onto a few structures.",
         "1",

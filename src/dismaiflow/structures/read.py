@@ -7,8 +7,9 @@ import re
 import warnings
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ase.io
 import numpy as np
@@ -104,7 +105,7 @@ def read_structures(path: Path) -> ReadStructures:
         return _read_zip(path)
     if path.suffix.lower() == ".zip":
         raise DismaiError(f"{path}: not a readable zip file; make it again")
-    if _single_format(path) is not None:
+    if _single_format(path.name) is not None:
         return _read_files({path.name: path.read_bytes}, path)
     if path.suffix.lower() not in _FRAME_SUFFIXES:
         raise DismaiError(
@@ -112,7 +113,7 @@ def read_structures(path: Path) -> ReadStructures:
             "or zip of them"
         )
     return _collect(
-        (str(i), lambda text=text: _parse_extxyz(text))
+        (str(i), partial(_parse_extxyz, text))
         for i, text in enumerate(split_extxyz(_text(path), path))
     )
 
@@ -131,7 +132,7 @@ def split_extxyz(text: str, path: Path) -> list[str]:
         lines.pop()
     if not lines:
         raise DismaiError(f"{path}: is empty; no structures to read")
-    frames = []
+    frames: list[str] = []
     at = 0
     while at < len(lines):
         count = lines[at].strip()
@@ -168,7 +169,7 @@ def _text(path: Path) -> str:
 
 
 def _parse_extxyz(text: str) -> Atoms:
-    atoms = ase.io.read(io.StringIO(text), format="extxyz")
+    atoms: Any = ase.io.read(io.StringIO(text), format="extxyz")
     if not atoms.pbc.any() and atoms.cell.rank < 3:
         raise ValueError("has no Lattice")
     return atoms
@@ -189,7 +190,7 @@ def _read_files(files: dict[str, Callable[[], bytes]], source: Path) -> ReadStru
     chosen = sorted((n for n in files if _single_format(n) is not None), key=natural_key)
     if not chosen:
         raise DismaiError(f"{source}: holds no .cif, .vasp or POSCAR files")
-    return _collect((name, lambda name=name: _parse_single(name, files[name]())) for name in chosen)
+    return _collect((name, partial(_parse_single, name, files[name])) for name in chosen)
 
 
 def _read_zip(path: Path) -> ReadStructures:
@@ -197,17 +198,16 @@ def _read_zip(path: Path) -> ReadStructures:
         with zipfile.ZipFile(path) as archive:
             # Members are read in memory: no name of theirs becomes a path on this machine.
             members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
-            return _read_files(
-                {name: lambda m=m: archive.read(m) for name, m in members.items()}, path
-            )
+            return _read_files({n: partial(archive.read, m) for n, m in members.items()}, path)
     except (zipfile.BadZipFile, OSError) as error:
         raise DismaiError(f"{path}: not a readable zip file ({error})") from error
 
 
-def _parse_single(name: str, data: bytes) -> Atoms:
+def _parse_single(name: str, load: Callable[[], bytes]) -> Atoms:
     kind = _single_format(name)
+    data = load()
     stream = io.BytesIO(data) if kind == "cif" else io.StringIO(data.decode("utf-8-sig"))
-    found = ase.io.read(stream, index=":", format=kind)
+    found: Any = ase.io.read(stream, index=":", format=kind)
     if len(found) != 1:
         raise ValueError(f"holds {len(found)} structures instead of one")
     return found[0]

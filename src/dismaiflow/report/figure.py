@@ -1,0 +1,125 @@
+"""What all figures share: their type, layout and axes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+#: A legend in one line above the figure, and the top margin that it needs.
+LEGEND = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One figure.
+
+    Parameters
+    ----------
+    data : list of dict
+        Traces.
+    layout : dict
+        Layout.
+    height : int
+        In pixels.
+    """
+
+    data: list[dict[str, Any]]
+    layout: dict[str, Any]
+    height: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return traces and layout for the page."""
+        return {"data": self.data, "layout": self.layout}
+
+
+def log_axis(low: float, high: float) -> dict[str, Any]:
+    """Return a logarithmic axis with ticks at 1, 2 and 5, or at 1 only over many decades."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    steps = (1, 2, 5) if math.log10(high / low) < 2.5 else (1, 3)
+    ticks = [
+        step * 10.0**power
+        for power in range(first, last + 1)
+        for step in steps
+        if low <= step * 10.0**power <= high
+    ]
+    return {
+        "type": "log",
+        "range": [math.log10(low), math.log10(high)],
+        "tickvals": ticks,
+        "ticktext": [f"{tick:.10g}" for tick in ticks],
+    }
+
+
+def vertical_line(x: float, dash: str) -> dict[str, Any]:
+    """Return a line across the figure at one place of its horizontal axis."""
+    return {
+        "type": "line",
+        "xref": "x",
+        "yref": "paper",
+        "x0": x,
+        "x1": x,
+        "y0": 0,
+        "y1": 1,
+        "layer": "below",
+        "line": {"color": "@control", "width": 1.5, "dash": dash},
+    }
+
+
+def side_text(text: str, y: float) -> dict[str, Any]:
+    """Return a number in the right margin of its row."""
+    return {
+        "text": text,
+        "xref": "paper",
+        "x": 1,
+        "xanchor": "left",
+        "xshift": 6,
+        "yref": "y",
+        "y": y,
+        "showarrow": False,
+        "font": {"size": 12, "color": "@ink"},
+    }
+
+
+def named_ticks(labels: Sequence[str]) -> dict[str, Any]:
+    """Return an axis of names from top to bottom."""
+    return {
+        "tickvals": [-i for i in range(len(labels))],
+        "ticktext": list(labels),
+        "range": [0.6 - len(labels), 0.6],
+        "showgrid": False,
+        "zeroline": False,
+    }
+
+
+def base_layout(height: int) -> dict[str, Any]:
+    """Return what all figures share."""
+    axis = {
+        "gridcolor": "@grid",
+        "linecolor": "@grid",
+        "zeroline": False,
+        "automargin": True,
+        "fixedrange": True,
+    }
+    return {
+        "height": height,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": "@ink", "size": 13},
+        "margin": {"l": 10, "r": 14, "t": 10, "b": 44},
+        "xaxis": dict(axis),
+        "yaxis": dict(axis),
+        "hoverlabel": {
+            "align": "left",
+            "bgcolor": "@panel",
+            "bordercolor": "@muted",
+            "font": {"color": "@ink"},
+        },
+        "hovermode": "closest",
+        "dragmode": False,
+        "showlegend": False,
+    }
