@@ -69,7 +69,9 @@ def load_settings() -> DismaiSettings:
         If DISMAI_CONFIG_FILE names a missing file, or a setting is unknown or wrong.
     """
     path = config_file()
-    if "DISMAI_CONFIG_FILE" in os.environ and not path.is_file():
+    if path.is_file():
+        _check_file(path)
+    elif os.environ.get("DISMAI_CONFIG_FILE"):
         raise DismaiError(f"DISMAI_CONFIG_FILE: no such file: {path}")
     try:
         settings = DismaiSettings()
@@ -80,8 +82,18 @@ def load_settings() -> DismaiSettings:
         raise DismaiError(
             f"setting {name} (in {path} or the environment): {first['msg']}; known are {known}"
         ) from error
-    except yaml.YAMLError as error:
-        raise DismaiError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
     for name in ("STORE_PATH", "SYSTEMS_DIR"):
         setattr(settings, name, getattr(settings, name).expanduser())
     return settings
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a file that holds no settings, which pydantic would not say clearly."""
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DismaiError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
+    if content is None:
+        return
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise DismaiError(f"{path}: give each setting on a line of its own, as NAME: value")

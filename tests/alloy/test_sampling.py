@@ -289,6 +289,8 @@ def test_report_names_a_stray_run() -> None:
     assert report.n_effective < 50
     assert "run 1 deviates by more than five standard errors in 1NN_A-A" in report.warnings[0]
     assert report.as_dict()["deviating"] == {"1": ["1NN_A-A"]}
+    with pytest.raises(DismaiError, match="runs do not agree: first anneal longer"):
+        select_narrow([made_up(v) for v in values], report, 9000)
 
 
 def test_report_of_runs_frozen_at_different_constants() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jobflow import Flow, Job, Maker, OnMissing
 
-from dismaiflow.alloy.jobs import AlloyRunMaker, AssembleAlloyMaker
+from dismaiflow.alloy.jobs import AlloyRunMaker, AssembleAlloyMaker, ReplicaExchangeRunMaker
 from dismaiflow.alloy.sampling import SamplingSettings
 from dismaiflow.errors import DismaiError
 
@@ -29,7 +29,7 @@ class AlloyDatasetMaker(Maker):
         ``corrected`` equilibrates the runs first, ``published`` starts at random and uses all.
     n_runs, n_passes, snapshot_interval : int, optional
         Sizes of the sampling; the spec's by default.
-    run_maker : AlloyRunMaker
+    run_maker : AlloyRunMaker or ReplicaExchangeRunMaker
         Makes one run.
     assemble_maker : AssembleAlloyMaker
         Draws a dataset from the runs.
@@ -40,7 +40,7 @@ class AlloyDatasetMaker(Maker):
     n_runs: int | None = None
     n_passes: int | None = None
     snapshot_interval: int | None = None
-    run_maker: AlloyRunMaker = field(default_factory=AlloyRunMaker)
+    run_maker: AlloyRunMaker | ReplicaExchangeRunMaker = field(default_factory=AlloyRunMaker)
     assemble_maker: AssembleAlloyMaker = field(default_factory=AssembleAlloyMaker)
 
     def make(

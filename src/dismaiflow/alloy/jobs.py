@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jobflow import JobConfig, Maker, job
 
 from dismaiflow.alloy.archive import run_from_bytes, run_to_bytes
-from dismaiflow.alloy.diagnostics import SamplingReport, analyse_runs
-from dismaiflow.alloy.sampling import SamplingSettings, child_seed, sample_run
-from dismaiflow.alloy.schemas import AlloyRunDoc
+from dismaiflow.alloy.diagnostics import (
+    SamplingReport,
+    analyse_runs,
+    sro_against_temperature,
+)
+from dismaiflow.alloy.replica_exchange import (
+    ExchangeSettings,
+    replica_exchange,
+    temperature_ladder,
+)
+from dismaiflow.alloy.sampling import RunSamples, SamplingSettings, child_seed, sample_run
+from dismaiflow.alloy.schemas import AlloyRunDoc, OrderCurveDoc
 from dismaiflow.alloy.selection import Selection, Thinning, select_narrow, select_wide
 from dismaiflow.alloy.system import AlloySystem
 from dismaiflow.errors import DismaiError
@@ -22,6 +31,9 @@ from dismaiflow.store.structures import put_structures
 from dismaiflow.structures.dataset import DatasetCard
 from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Kind under which the snapshots of a run are stored.
 RUN_KIND = "alloy_run"
@@ -77,15 +89,98 @@ class AlloyRunMaker(Maker):
             child_seed(root, run),
             progress=lambda done: report_progress(task, done, total, "passes"),
         )
-        return AlloyRunDoc(
-            temperature=chosen.temperature,
-            run=run,
-            samples=put_blob(current_jobstore(), run_to_bytes(samples), RUN_KIND),
-            n_snapshots=len(samples),
-            acceptance=samples.acceptance,
-            equilibration=asdict(samples.equilibration),
-            seed=samples.seed,
+        return _store_run(samples, run)
+
+
+@dataclass
+class ReplicaExchangeRunMaker(Maker):
+    """Make one run with replica exchange; takes the place of `AlloyRunMaker` in a dataset flow.
+
+    Parameters
+    ----------
+    name : str
+        The job name.
+    highest : float
+        Top of the temperature ladder in K, above every ordering transition.
+    n_temperatures : int
+        Temperatures of the ladder, in geometric progression from that of the run.
+    """
+
+    name: str = "alloy replica exchange"
+    highest: float = 1500.0
+    n_temperatures: int = 12
+
+    @job(config=JobConfig(expose_store=True), output_schema=AlloyRunDoc)
+    def make(self, spec: SystemSpec, settings: dict[str, Any], run: int, seed: int) -> AlloyRunDoc:
+        """Sample; parameters as for `AlloyRunMaker.make`.
+
+        The run at the lowest temperature of the ladder is kept.
+        """
+        alloy = AlloySystem.from_spec(spec)
+        chosen = SamplingSettings(**settings)
+        ladder = temperature_ladder(chosen.temperature, self.highest, self.n_temperatures)
+        exchange = ExchangeSettings(
+            ladder,
+            n_passes=chosen.n_passes,
+            snapshot_interval=chosen.snapshot_interval,
+            exchange_interval=chosen.snapshot_interval,
+            anneal_passes=chosen.anneal_passes,
+            equilibration_passes=chosen.equilibration_passes,
         )
+        root = child_seed(temperature_seed(seed, chosen.temperature), _RUNS)
+        total = chosen.n_runs * chosen.n_passes * len(ladder)
+        task = f"replica exchange down to {chosen.temperature:g} K"
+        result = replica_exchange(
+            alloy.hamiltonian,
+            alloy.composition,
+            exchange,
+            child_seed(root, run),
+            record=ladder[:1],
+            progress=lambda done: report_progress(task, done, total, "passes"),
+        )
+        return _store_run(result.runs[ladder[0]], run)
+
+
+@dataclass
+class TemperatureScanMaker(Maker):
+    """Sample the short-range order at several temperatures (paper, Fig. S21c).
+
+    Parameters
+    ----------
+    name : str
+        The job name.
+    n_runs, n_passes : int
+        Independent runs at each temperature, and their length in passes.
+    """
+
+    name: str = "alloy order against temperature"
+    n_runs: int = 4
+    n_passes: int = 10_000
+
+    @job(output_schema=OrderCurveDoc)
+    def make(self, spec: SystemSpec, temperatures: Sequence[float], seed: int = 0) -> OrderCurveDoc:
+        """Sample.
+
+        Parameters
+        ----------
+        spec : SystemSpec
+            The alloy, with its cluster expansion inside.
+        temperatures : sequence of float
+            In K.
+        seed : int
+            Seed.
+        """
+        alloy = AlloySystem.from_spec(spec)
+        total = len(temperatures) * self.n_runs * self.n_passes
+        curve = sro_against_temperature(
+            alloy.hamiltonian,
+            alloy.composition,
+            temperatures,
+            SamplingSettings(temperatures[0], n_runs=self.n_runs, n_passes=self.n_passes),
+            np.random.SeedSequence(seed),
+            progress=lambda done: report_progress("temperature scan", done, total, "passes"),
+        )
+        return OrderCurveDoc(system=spec.name, seed=seed, **curve.as_dict())
 
 
 @dataclass
@@ -213,3 +308,16 @@ def _statistics(
             for i, label in enumerate(labels)
         },
     }
+
+
+def _store_run(samples: RunSamples, run: int) -> AlloyRunDoc:
+    """Put the snapshots of a run into the store of the running job."""
+    return AlloyRunDoc(
+        temperature=samples.settings.temperature,
+        run=run,
+        samples=put_blob(current_jobstore(), run_to_bytes(samples), RUN_KIND),
+        n_snapshots=len(samples),
+        acceptance=samples.acceptance,
+        equilibration=asdict(samples.equilibration),
+        seed=samples.seed,
+    )

@@ -351,7 +351,7 @@ def run_attempts(
     accept: NDArray[np.int32],
     reject: NDArray[np.int32],
     beta_quantum: float,
-) -> tuple[int, int]:
+) -> tuple[np.int64, int]:
     """Attempt swaps of unlike atoms; return the energy change in quanta and the acceptances.
 
     ``site_of[slot]`` is the site of each atom, the atoms sorted by species, so that an attempt
@@ -447,7 +447,7 @@ def record_snapshots(
     slot_species: NDArray[np.int8],
     site_of: NDArray[np.int32],
     *others: Any,
-) -> tuple[int, int]:
+) -> tuple[np.int64, int]:
     """Fill in snapshots that lie a number of attempts apart, without going back to Python.
 
     Parameters

@@ -18,3 +18,19 @@ class AlloyRunDoc(BaseModel):
     acceptance: float
     equilibration: dict[str, Any]
     seed: dict[str, Any]
+
+
+class OrderCurveDoc(BaseModel):
+    """Short-range order against temperature; see `dismaiflow.alloy.diagnostics.OrderCurve`."""
+
+    kind: str = "order_curve"
+    system: str
+    seed: int
+    temperatures: list[float]
+    labels: list[str]
+    mean: list[list[float | None]]
+    standard_error: list[list[float | None]]
+    energy: list[float]
+    energy_error: list[float | None]
+    r_hat: list[float | None]
+    warnings: list[str]

@@ -219,10 +219,12 @@ def _select(
         per_run = ", ".join(str(count) for count in n_passed)
         apart = f" {block_length} snapshots apart" if thinning == "independent" else ""
         wider = "" if tolerance is None else f", or a tolerance above {tolerance:g}"
+        cure = f"Ask for more passes or runs{wider}"
+        if report.agreement == "disagree":
+            cure = "The runs do not agree: first anneal longer, or from a higher temperature"
         raise DismaiError(
             f"{where}: {n} snapshots asked for, {len(order)} found{apart}; of {len(sro)} in use "
-            f"{len(candidates)} pass the filter (by run: {per_run}). Ask for more passes or runs"
-            f"{wider}"
+            f"{len(candidates)} pass the filter (by run: {per_run}). {cure}"
         )
     chosen = order[:n]
     warnings = []

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -41,25 +42,46 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=1) + "\n")
 
 
+@dataclass
+class _Bar:
+    """One line: all work of one name, and the part of it from which the rate is known."""
+
+    number: TaskID
+    total: int
+    completed: int = 0
+    timed: int = 0
+    seconds: float = 0.0
+    last: float = 0.0
+
+
 class _Bars:
-    """Draws one bar per task, with its rate."""
+    """Draws one bar per name of a task, with its rate.
+
+    A task that begins anew under its old name, as the scoring of one set after the other, makes
+    its bar longer.
+    """
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
-        self._started: dict[str, float] = {}
+        self._bars: dict[str, _Bar] = {}
 
     def __call__(self, task: str, done: int, total: int, unit: str) -> None:
         now = time.monotonic()
-        if task not in self._tasks or self._progress.tasks[self._tasks[task]].finished:
-            self._tasks[task] = self._progress.add_task(task, total=total, rate="")
-            self._started[task] = now
-        number = self._tasks[task]
-        self._progress.update(number, advance=done)
-        elapsed = now - self._started[task]
-        completed = self._progress.tasks[number].completed
-        if elapsed > _REDRAW:
-            self._progress.update(number, rate=f"{completed / elapsed:,.0f} {unit}/s")
+        bar = self._bars.get(task)
+        if bar is None:
+            bar = _Bar(self._progress.add_task(task, total=total, rate=""), total)
+            self._bars[task] = bar
+        elif bar.completed < bar.total:
+            bar.timed += done
+            bar.seconds += now - bar.last
+        else:
+            # How long its first part took is not known: other tasks came between.
+            bar.total += total
+        bar.completed += done
+        bar.last = now
+        self._progress.update(bar.number, total=bar.total, completed=bar.completed)
+        if bar.seconds > _REDRAW:
+            self._progress.update(bar.number, rate=f"{bar.timed / bar.seconds:,.0f} {unit}/s")
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dismaiflow.cli.console import err, out, print_json
+from dismaiflow.cli.console import err, one_of, out, print_json
 from dismaiflow.cli.inputs import find_alloy
 from dismaiflow.cli.run import open_store, run_flow
+from dismaiflow.errors import DismaiError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,29 +23,40 @@ if TYPE_CHECKING:
 
 
 def dataset(
-    systems: Annotated[list[str], typer.Argument(help="Names or YAML files of alloys.")],
+    systems: Annotated[
+        list[str], typer.Argument(metavar="SYSTEM...", help="Names or YAML files of alloys.")
+    ],
     out_dir: Annotated[Path, typer.Option("--out", help="Each dataset becomes a folder in it.")],
     n: Annotated[
-        int | None, typer.Option("--n", help="Structures, training and validation together.")
+        int | None,
+        typer.Option("--n", min=2, help="Structures, training and validation together."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 0,
     protocol: Annotated[
         str,
         typer.Option(help="corrected: equilibrated runs; published: random starts, no burn-in."),
     ] = "corrected",
-    n_runs: Annotated[int | None, typer.Option(help="Independent Monte Carlo runs.")] = None,
-    n_passes: Annotated[int | None, typer.Option(help="Passes of each run.")] = None,
-    interval: Annotated[int | None, typer.Option(help="Passes between two snapshots.")] = None,
+    n_runs: Annotated[int | None, typer.Option(min=1, help="Independent Monte Carlo runs.")] = None,
+    n_passes: Annotated[int | None, typer.Option(min=1, help="Passes of each run.")] = None,
+    interval: Annotated[
+        int | None, typer.Option(min=1, help="Passes between two snapshots.")
+    ] = None,
+    sampler: Annotated[
+        str, typer.Option(help="independent runs, or exchange: with replica exchange.")
+    ] = "independent",
     thinning: Annotated[
         str, typer.Option(help="none, or independent: snapshots a correlation time apart.")
     ] = "none",
     controls: Annotated[
         bool, typer.Option(help="Score the controls and keep them with the dataset.")
     ] = True,
-    n_control: Annotated[int | None, typer.Option(help="Structures drawn of each control.")] = None,
+    n_control: Annotated[
+        int | None, typer.Option(min=1, help="Structures drawn of each control.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make datasets; those of one temperature share their Monte Carlo runs."""
+    from dismaiflow.alloy.jobs import ReplicaExchangeRunMaker
     from dismaiflow.report.tables import dataset_table
     from dismaiflow.settings import load_settings
 
@@ -54,6 +66,10 @@ def dataset(
     )
     if not controls:
         maker.protocols = ()
+    if one_of("--sampler", sampler, ("independent", "exchange")) == "exchange":
+        if protocol == "published":
+            raise DismaiError("--sampler exchange needs --protocol corrected")
+        maker.dataset_maker.run_maker = ReplicaExchangeRunMaker()
     check_targets(out_dir, specs)
     made = make_datasets(maker, specs, out_dir, open_store(), seed, n, quiet=json)
     if json:
@@ -83,7 +99,6 @@ def build_maker(
     from dismaiflow.alloy.jobs import AssembleAlloyMaker
     from dismaiflow.benchmark.flows import AlloyControlsMaker
     from dismaiflow.campaigns.alloy import AlloyBenchmarkMaker
-    from dismaiflow.cli.console import one_of
 
     return AlloyBenchmarkMaker(
         dataset_maker=AlloyDatasetMaker(
@@ -131,7 +146,7 @@ def make_datasets(
         document = DatasetDoc.model_validate(result["datasets"][spec.name])
         document.card.controls = _plain_controls(result["controls"][spec.name])
         made[spec.name] = export_dataset(store, document, folder / spec.name)
-        for warning in document.card.warnings:
+        for warning in document.card.warnings if quiet else ():  # the table says them too
             err.print(f"{spec.name}: {warning}", style="yellow", markup=False, soft_wrap=True)
     return made
 

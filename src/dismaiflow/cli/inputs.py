@@ -12,10 +12,11 @@ from dismaiflow.settings import load_settings
 
 if TYPE_CHECKING:
     from jobflow import JobStore
+    from pydantic import ValidationError
 
-    from dismaiflow.benchmark.schemas import GeneratedSet
+    from dismaiflow.benchmark.schemas import ControlsDoc, GeneratedSet
     from dismaiflow.store.structures import StructuresRef
-    from dismaiflow.structures.dataset import Dataset
+    from dismaiflow.structures.dataset import Dataset, DatasetCard
     from dismaiflow.structures.structure_set import StructureSet
     from dismaiflow.systems import SystemSpec
 
@@ -45,8 +46,8 @@ def find_alloy(name: str) -> SystemSpec:
 
 
 def read_reference(
-    name: str, store: JobStore, system: str
-) -> tuple[StructuresRef, StructureSet, Dataset | None]:
+    name: str, store: JobStore, spec: SystemSpec
+) -> tuple[StructuresRef, Dataset | None]:
     """Read a reference set and put it into the store.
 
     Parameters
@@ -55,32 +56,37 @@ def read_reference(
         An extxyz file, a dataset folder (of which the training set is taken), or ``store:HASH``.
     store : JobStore
         Where it goes, or is.
-    system : str
-        Name of the system, which a dataset folder must have too.
+    spec : SystemSpec
+        The alloy; a dataset folder must be of this system, and every structure fit it.
 
     Returns
     -------
     ref : StructuresRef
         The set in the store.
-    structures : StructureSet
-        The set itself.
     dataset : Dataset or None
         The dataset folder it came from.
 
     Raises
     ------
     DismaiError
-        If it cannot be read, or one of its structures cannot.
+        If it cannot be read, or its structures are unlike each other or no such alloy.
     """
-    from dismaiflow.store.structures import put_structures
+    from dismaiflow.store.structures import get_structures, put_structures
+
+    if name.startswith(_STORE_PREFIX):
+        ref = _find_in_store(name.removeprefix(_STORE_PREFIX), store)
+        _check_reference(name, get_structures(store, ref), spec)
+        return ref, None
+    structures, dataset = _read_reference_path(Path(name), spec.name)
+    _check_reference(name, structures, spec)
+    return put_structures(store, structures), dataset
+
+
+def _read_reference_path(path: Path, system: str) -> tuple[StructureSet, Dataset | None]:
+    """Read a dataset folder or a file of structures."""
     from dismaiflow.structures.dataset import CARD_NAME, open_dataset
     from dismaiflow.structures.read import read_structures
 
-    if name.startswith(_STORE_PREFIX):
-        ref, structures = _from_store(name.removeprefix(_STORE_PREFIX), store)
-        return ref, structures, None
-    path = Path(name)
-    dataset = None
     if (path / CARD_NAME).is_file():
         dataset = open_dataset(path)
         if dataset.card.system != system:
@@ -88,28 +94,48 @@ def read_reference(
                 f"{path}: is a dataset of {dataset.card.system}, not of {system}; score against a "
                 "dataset of the same system"
             )
-        structures = dataset.read("train")
-    else:
-        found = read_structures(path)
-        if found.bad:
-            raise DismaiError(
-                f"{path}: reference frame {found.bad[0].index} cannot be read: "
-                f"{found.bad[0].detail}"
-            )
-        structures = found.structures
-    return put_structures(store, structures), structures, dataset
+        return dataset.read("train"), dataset
+    below = sorted(path.glob(f"*/{CARD_NAME}"))
+    if below:
+        raise DismaiError(f"{path}: holds datasets, but is none; name one, e.g. {below[0].parent}")
+    found = read_structures(path)
+    if found.bad:
+        raise DismaiError(
+            f"{path}: reference frame {found.bad[0].index} cannot be read: {found.bad[0].detail}"
+        )
+    return found.structures, None
 
 
-def _from_store(digest: str, store: JobStore) -> tuple[StructuresRef, StructureSet]:
+def _check_reference(name: str, structures: StructureSet, spec: SystemSpec) -> None:
+    """Refuse a reference that the jobs would refuse, before any runs."""
+    from dismaiflow.benchmark.jobs import alloy_in_cell
+    from dismaiflow.structures.checks import Expectation
+
+    Expectation.of_reference(structures, name)
+    try:
+        alloy_in_cell(spec, structures.select([0]))
+    except DismaiError as error:
+        raise DismaiError(f"{name}: {error}") from error
+
+
+def _find_in_store(digest: str, store: JobStore) -> StructuresRef:
     """Find a structure set of the store by the beginning of its content hash."""
-    from dismaiflow.store.structures import StructuresRef, get_structures
+    from dismaiflow.store.structures import StructuresRef
 
-    for document in store.query({"output.kind": "dataset"}, properties=["output.sets"]):
-        for ref in document["output"]["sets"].values():
-            if digest and ref["content_hash"].startswith(digest):
-                found = StructuresRef.model_validate(ref)
-                return found, get_structures(store, found)
-    raise DismaiError(f"store:{digest}: no structure set of a dataset in the store has this hash")
+    found = {
+        ref["content_hash"]: ref
+        for document in store.query({"output.kind": "dataset"}, properties=["output.sets"])
+        for ref in document["output"]["sets"].values()
+        if digest and ref["content_hash"].startswith(digest)
+    }
+    if len(found) > 1:
+        raise DismaiError(f"store:{digest}: {len(found)} sets begin like this; give more digits")
+    if not found:
+        raise DismaiError(
+            f"store:{digest}: no dataset in the store has a set of this content hash "
+            "(content_hashes in dataset.json)"
+        )
+    return StructuresRef.model_validate(found.popitem()[1])
 
 
 def read_generated(paths: list[Path], store: JobStore, chunk_size: int) -> list[GeneratedSet]:
@@ -141,3 +167,30 @@ def read_generated(paths: list[Path], store: JobStore, chunk_size: int) -> list[
             )
         )
     return sets
+
+
+def card_controls(card: DatasetCard) -> dict[str, ControlsDoc]:
+    """Return the control scores that a card carries, by protocol key.
+
+    Raises
+    ------
+    DismaiError
+        If somebody has changed them.
+    """
+    from pydantic import ValidationError
+
+    from dismaiflow.benchmark.schemas import ControlsDoc
+
+    try:
+        return {key: ControlsDoc.model_validate(c) for key, c in card.controls.items()}
+    except ValidationError as error:
+        raise DismaiError(
+            f"dataset of {card.system}: the controls on its card cannot be read "
+            f"({first_problem(error)}); make the dataset again"
+        ) from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say where a document is wrong, and how."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import typer
 
@@ -10,6 +11,12 @@ from dismaiflow import __version__
 from dismaiflow.cli import dataset, models, quickstart, report, score, systems
 from dismaiflow.cli.console import fail
 from dismaiflow.errors import DismaiError
+
+#: Exit code of a command that was interrupted.
+_INTERRUPTED = 130
+
+#: What typer raises for a wrong word or option; it has no public name for it.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="dismai",
@@ -39,13 +46,29 @@ def _options(
 def main() -> None:
     """Run the command; every wrong input ends in one line and exit code 2."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except DismaiError as error:
         fail(str(error))
+    except _UsageError as error:
+        _fail_usage(error)
     except BrokenPipeError:
         # Whoever read our output has seen enough; close quietly.
         sys.stderr.close()
         raise SystemExit(1) from None
+    except OSError as error:
+        fail(f"{error.filename or 'this machine'}: {error.strerror or error}")
+    if code:
+        sys.stderr.write("dismai: interrupted\n" if code == _INTERRUPTED else "")
+        raise SystemExit(code)
+
+
+def _fail_usage(error: Any) -> None:
+    """Say in one line what is wrong with the words of a command."""
+    message = error.format_message().strip()
+    if not message:
+        raise SystemExit(2)  # no words at all: the help was printed
+    command = error.ctx.command_path if error.ctx else "dismai"
+    fail(f"{message.rstrip('.')} (`{command} -h` shows how)")
 
 
 if __name__ == "__main__":

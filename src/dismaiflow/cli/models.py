@@ -11,6 +11,9 @@ from dismaiflow.cli.console import out, print_json
 
 app = typer.Typer(help="The generative models that are known.", no_args_is_help=True)
 
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A registered name, or module:Class.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -34,7 +37,7 @@ def list_(json: JsonOption = False) -> None:
 
 
 @app.command()
-def show(name: str) -> None:
+def show(name: NameArgument) -> None:
     """Show the card of a model (a name, or module:Class)."""
     from dismaiflow.models.registry import get_model
 
@@ -42,7 +45,7 @@ def show(name: str) -> None:
 
 
 @app.command()
-def check(name: str) -> None:
+def check(name: NameArgument) -> None:
     """Check that a model can be made, fitted and sampled, on two tiny structures."""
     import numpy as np
 

@@ -9,8 +9,7 @@ import typer
 
 from dismaiflow.cli.console import out
 from dismaiflow.cli.dataset import build_maker, check_targets, make_datasets
-from dismaiflow.cli.inputs import find_alloy
-from dismaiflow.cli.report import card_controls
+from dismaiflow.cli.inputs import card_controls, find_alloy
 from dismaiflow.cli.run import open_store
 
 #: The paper's four alloy datasets.
@@ -21,14 +20,16 @@ def quickstart(
     out_dir: Annotated[
         Path, typer.Option("--out", help="Folder for the datasets and the report.")
     ] = Path("quickstart"),
-    seed: Annotated[int, typer.Option(help="Seed of all randomness.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 0,
     n_passes: Annotated[
-        int | None, typer.Option(help="Passes of each Monte Carlo run; the paper's by default.")
+        int | None,
+        typer.Option(min=1, help="Passes of each Monte Carlo run; the paper's by default."),
     ] = None,
     n: Annotated[
-        int | None, typer.Option("--n", help="Structures of each dataset; the paper's by default.")
+        int | None,
+        typer.Option("--n", min=2, help="Structures of each dataset; the paper's by default."),
     ] = None,
-    n_control: Annotated[int, typer.Option(help="Structures drawn of each control.")] = 1000,
+    n_control: Annotated[int, typer.Option(min=1, help="Structures drawn of each control.")] = 1000,
 ) -> None:
     """Make the four alloy datasets at the paper's size, score the controls, write a report."""
     from dismaiflow.report.html import write_report
@@ -39,7 +40,7 @@ def quickstart(
     maker = build_maker("corrected", "none", n_control, n_passes=n_passes)
     made = make_datasets(maker, specs, out_dir, open_store(), seed, n, quiet=False)
     cards = [one.card for one in made.values()]
-    controls = card_controls(cards)
+    controls = {card.system: card_controls(card) for card in cards if card.controls}
     path = out_dir / "report.html"
     write_report(path, datasets=cards, controls=controls, title="Dismai-Bench alloys")
     out.print(dataset_table(cards))

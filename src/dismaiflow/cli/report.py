@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dismaiflow.cli.console import out
+from dismaiflow.cli.inputs import card_controls, first_problem
 from dismaiflow.errors import DismaiError
 
 if TYPE_CHECKING:
-    from dismaiflow.benchmark.schemas import ControlsDoc, ScoreDoc
+    from dismaiflow.benchmark.schemas import ScoreDoc
     from dismaiflow.structures.dataset import DatasetCard
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A folder that holds scores or datasets.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A folder that holds scores or datasets.")
+    ],
 ) -> None:
     """Write report.html of everything in a folder: its scores and its datasets."""
     from dismaiflow.report.html import write_report
@@ -28,9 +31,8 @@ def report(
     if not scores and not cards:
         raise DismaiError(f"{run}: holds neither score.json nor dataset.json")
     path = run / "report.html"
-    write_report(
-        path, scores=scores, datasets=cards, controls=card_controls(cards), title=run.resolve().name
-    )
+    controls = {card.system: card_controls(card) for card in cards if card.controls}
+    write_report(path, scores=scores, datasets=cards, controls=controls, title=run.resolve().name)
     out.print(f"wrote {path}", soft_wrap=True)
 
 
@@ -41,17 +43,6 @@ def read_cards(folder: Path) -> list[DatasetCard]:
     return [open_dataset(path.parent).card for path in sorted(folder.rglob(CARD_NAME))]
 
 
-def card_controls(cards: list[DatasetCard]) -> dict[str, dict[str, ControlsDoc]]:
-    """Return the control scores that cards carry, by system and protocol key."""
-    from dismaiflow.benchmark.schemas import ControlsDoc
-
-    return {
-        card.system: {key: ControlsDoc.model_validate(c) for key, c in card.controls.items()}
-        for card in cards
-        if card.controls
-    }
-
-
 def _read_score(path: Path) -> ScoreDoc:
     from pydantic import ValidationError
 
@@ -59,5 +50,5 @@ def _read_score(path: Path) -> ScoreDoc:
 
     try:
         return ScoreDoc.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise DismaiError(f"{path}: not a score ({str(error).splitlines()[0]})") from error
+    except ValidationError as error:
+        raise DismaiError(f"{path}: not a score ({first_problem(error)}); score again") from error

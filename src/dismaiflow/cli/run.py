@@ -63,7 +63,7 @@ def run_flow(flow: Flow, store: JobStore, metadata: dict[str, Any], quiet: bool 
         If the output cannot be had because a job failed; names the first cause.
     """
     from jobflow import run_locally
-    from jobflow.core.reference import resolve_references
+    from jobflow.core.reference import find_and_resolve_references
 
     flow.update_metadata({"run_id": uuid.uuid4().hex[:12], **metadata}, dynamic=True)
     failures = _Failures()
@@ -79,7 +79,7 @@ def run_flow(flow: Flow, store: JobStore, metadata: dict[str, Any], quiet: bool 
         except sqlite3.Error as error:
             raise DismaiError(f"the store cannot be written: {error}") from error
     try:
-        result = resolve_references(flow.output, store)
+        result = find_and_resolve_references(flow.output, store)
     except (ValueError, KeyError) as error:
         raise DismaiError(failures.first or f"the run left no result ({error})") from error
     for message in failures.messages:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dismaiflow.cli.console import one_of, out
-from dismaiflow.cli.inputs import find_alloy, read_generated, read_reference
+from dismaiflow.cli.inputs import card_controls, find_alloy, read_generated, read_reference
 from dismaiflow.cli.run import open_store, run_flow
 from dismaiflow.errors import DismaiError
 
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
 
 def score(
-    system: Annotated[str, typer.Argument(help="Name or YAML file of the system.")],
+    system: Annotated[
+        str, typer.Argument(metavar="SYSTEM", help="Name or YAML file of the system.")
+    ],
     generated: Annotated[
         list[Path],
         typer.Argument(
+            metavar="GENERATED...",
             help="Generated structures: extxyz files, or folders or zips of CIFs or POSCARs; "
-            "one per separately trained model."
+            "one per separately trained model.",
         ),
     ],
     reference: Annotated[
@@ -55,13 +58,13 @@ def score(
     from dismaiflow.report.html import write_report
     from dismaiflow.report.tables import score_table
     from dismaiflow.settings import load_settings
-    from dismaiflow.structures.files import check_out_folder, new_folder, write_text
+    from dismaiflow.structures.files import check_out_folder, new_folder
 
     spec = find_alloy(system)
     chosen = _protocol(protocol, alignment)
     check_out_folder(out_dir)
     store = open_store()
-    ref, _, dataset = read_reference(reference, store, spec.name)
+    ref, dataset = read_reference(reference, store, spec)
     sets = read_generated(generated, store, load_settings().CHUNK_SIZE)
     beside = _controls(spec, chosen, ref, dataset, store, json) if controls else None
     document = _score(
@@ -75,7 +78,7 @@ def score(
             f"the first, {first.index}, {first.detail}"
         )
     with new_folder(out_dir) as partial:
-        write_text(partial / "score.json", document.model_dump_json(indent=1))
+        (partial / "score.json").write_text(document.model_dump_json(indent=1), encoding="utf-8")
         write_report(
             partial / "report.html",
             scores=[document],
@@ -131,8 +134,9 @@ def _controls(
     from dismaiflow.benchmark.schemas import ControlsDoc
     from dismaiflow.settings import load_settings
 
-    if dataset is not None and protocol.key in dataset.card.controls:
-        return ControlsDoc.model_validate(dataset.card.controls[protocol.key])
+    kept = card_controls(dataset.card) if dataset is not None else {}
+    if protocol.key in kept:
+        return kept[protocol.key]
     known = store.query_one(
         {
             "output.kind": "controls",

@@ -13,6 +13,7 @@ from dismaiflow.errors import DismaiError
 
 app = typer.Typer(help="The systems that can be made and scored.", no_args_is_help=True)
 
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name or YAML file of a system.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -43,7 +44,7 @@ def list_(json: JsonOption = False) -> None:
 
 
 @app.command()
-def show(name: str, json: JsonOption = False) -> None:
+def show(name: NameArgument, json: JsonOption = False) -> None:
     """Show the spec of a system, with the source of every value."""
     spec = find_system(name)
     if json:
@@ -54,7 +55,7 @@ def show(name: str, json: JsonOption = False) -> None:
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="Name of the new system.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new system.")],
     kind: Annotated[str, typer.Option(help="alloy, amorphous or interface.")] = "alloy",
     out_file: Annotated[
         Path | None, typer.Option("--out", help="The file to write; NAME.yaml by default.")
@@ -72,7 +73,7 @@ def new(
 
 
 @app.command()
-def check(name: str) -> None:
+def check(name: NameArgument) -> None:
     """Check a spec, its cluster expansion included."""
     spec = find_system(name)
     if spec.kind == "alloy":

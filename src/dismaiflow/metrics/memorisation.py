@@ -42,7 +42,9 @@ def _planes(occupations: NDArray[np.int8]) -> NDArray[np.uint64]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _nearest(moved: NDArray[np.uint64], others: NDArray[np.uint64], skip: int) -> tuple[int, int]:
+def _nearest(
+    moved: NDArray[np.uint64], others: NDArray[np.uint64], skip: int
+) -> tuple[np.int64, int]:
     """Return the smallest number of differing sites, and the structure that has it."""
     best = np.int64(2**62)
     which = -1

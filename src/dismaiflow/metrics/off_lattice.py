@@ -54,6 +54,15 @@ class OffLatticeCounts:
     n_vacancies: int
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def _times(
+    vector: NDArray[np.float64], matrix: NDArray[np.float64], out: NDArray[np.float64]
+) -> None:
+    """Multiply a row vector by a 3x3 matrix without a call to BLAS."""
+    for x in range(3):
+        out[x] = vector[0] * matrix[0, x] + vector[1] * matrix[1, x] + vector[2] * matrix[2, x]
+
+
 @numba.njit(cache=True, nogil=True)
 def _second_neighbors(
     center: int,
@@ -64,18 +73,25 @@ def _second_neighbors(
     high: float,
 ) -> tuple[NDArray[np.float64], int]:
     """Vectors to the neighbours at distances in [low, high], in order of their index."""
-    found = np.empty((7, 3))
+    found = np.empty((6, 3))
     n_found = 0
     difference = np.empty(3)
+    fraction = np.empty(3)
+    image = np.empty(3)
     for k in range(positions.shape[0]):
         if k == center:
             continue
         for x in range(3):
             difference[x] = positions[k, x] - positions[center, x]
-        fraction = np.rint(difference @ inverse)
-        difference -= fraction @ cell
-        distance = np.sqrt((difference**2).sum())
-        if low <= distance <= high:
+        _times(difference, inverse, fraction)
+        for x in range(3):
+            fraction[x] = np.rint(fraction[x])
+        _times(fraction, cell, image)
+        square = 0.0
+        for x in range(3):
+            difference[x] -= image[x]
+            square += difference[x] * difference[x]
+        if low <= np.sqrt(square) <= high:
             if n_found == 6:
                 return found, 7
             found[n_found] = difference
@@ -119,7 +135,7 @@ def find_basis(
         )
         if n_found != 6:
             continue
-        lengths = np.sqrt((vectors[:6] ** 2).sum(axis=1))
+        lengths = np.sqrt((vectors**2).sum(axis=1))
         order = np.argsort(np.abs(lengths - a))
         first = vectors[order[0]] / lengths[order[0]]
         for k in range(1, 6):
@@ -131,15 +147,6 @@ def find_basis(
                 axes[2] = np.cross(first, second)
                 return axes, center
     return axes, -1
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _times(
-    vector: NDArray[np.float64], matrix: NDArray[np.float64], out: NDArray[np.float64]
-) -> None:
-    """Multiply a row vector by a 3x3 matrix without a call to BLAS."""
-    for x in range(3):
-        out[x] = vector[0] * matrix[0, x] + vector[1] * matrix[1, x] + vector[2] * matrix[2, x]
 
 
 @numba.njit(cache=True, nogil=True)

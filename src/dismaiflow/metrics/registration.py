@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import permutations, product
 from typing import TYPE_CHECKING
 
+import numba
 import numpy as np
 
 from dismaiflow.metrics.clusters import count_pairs, unordered
@@ -190,31 +191,63 @@ def _translation(
     return np.linalg.solve(vectors, phases)
 
 
-def _decode(lattice: SiteLattice, local: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the lattice points nearest to positions in the lattice's axes, in units of a/2."""
-    options = []
-    for basis in np.asarray(CUBIC_BASES[lattice.kind]):
-        options.append(2 * (np.rint(local / lattice.a - basis) + basis))
-    stacked = np.array(options)
-    squares = ((stacked * lattice.a / 2 - local) ** 2).sum(axis=-1)
-    return np.rint(stacked[squares.argmin(axis=0), np.arange(len(local))]).astype(np.int64)
+@numba.njit(cache=True, nogil=True)
+def _decode(
+    local: NDArray[np.float64], basis: NDArray[np.float64], a: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Find the lattice points nearest to positions in the lattice's axes.
+
+    Parameters
+    ----------
+    local : ndarray, shape (n, 3)
+        Positions in Å.
+    basis : ndarray, shape (n_basis, 3)
+        Points of the conventional cell, fractional.
+    a : float
+        Edge of that cell in Å.
+
+    Returns
+    -------
+    points : ndarray of int64, shape (n, 3)
+        Lattice points in units of a/2.
+    distances : ndarray, shape (n,)
+        How far they are, Å.
+    """
+    points = np.empty((local.shape[0], 3), np.int64)
+    distances = np.empty(local.shape[0])
+    for k in range(local.shape[0]):
+        nearest = np.inf
+        for b in range(basis.shape[0]):
+            square = 0.0
+            for x in range(3):
+                scaled = local[k, x] / a - basis[b, x]
+                square += (scaled - np.rint(scaled)) ** 2
+            if square < nearest:
+                nearest = square
+                for x in range(3):
+                    cells = np.rint(local[k, x] / a - basis[b, x])
+                    points[k, x] = int(np.rint(2 * (cells + basis[b, x])))
+        distances[k] = a * np.sqrt(nearest)
+    return points, distances
 
 
 def _occupy(
     lattice: SiteLattice, local: NDArray[np.float64], codes: NDArray[np.int8], periodic: bool
 ) -> _Fit:
     """Give each site its closest atom; of atoms equally close, one of the lowest code."""
-    points = _decode(lattice, local)
-    residuals = local - points * lattice.a / 2
-    distances = np.linalg.norm(residuals, axis=1)
+    basis = np.asarray(CUBIC_BASES[lattice.kind])
+    points, distances = _decode(np.ascontiguousarray(local), basis, lattice.a)
     sites = np.mod(points, 2 * np.asarray(lattice.repeats)) if periodic else points
     # Rounded, so that neither rounding errors nor the order of the atoms choose among copies.
     order = np.lexsort((codes, distances.round(_TIE_DECIMALS)))
     order = order[distances[order] <= SITE_RADIUS]
-    _, first = np.unique(sites[order], axis=0, return_index=True)
+    # One number per site, so that finding the first atom of each takes a sort of numbers.
+    spread = 2 * int(np.abs(sites).max(initial=0)) + 1
+    keys = (sites[order, 0] * spread + sites[order, 1]) * spread + sites[order, 2]
+    _, first = np.unique(keys, return_index=True)
     atoms = np.sort(order[first])
     rms = float(np.sqrt((distances[atoms] ** 2).mean())) if len(atoms) else np.inf
-    return _Fit(atoms, sites[atoms], rms, residuals)
+    return _Fit(atoms, sites[atoms], rms, local - points * (lattice.a / 2))
 
 
 def _fit_periodic(
@@ -252,8 +285,9 @@ def _closest_images(
     lattice: SiteLattice, local: NDArray[np.float64], owners: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Choose the image of each atom that is closest to a site."""
-    residuals = local - _decode(lattice, local) * lattice.a / 2
-    order = np.lexsort((np.linalg.norm(residuals, axis=1).round(_TIE_DECIMALS), owners))
+    basis = np.asarray(CUBIC_BASES[lattice.kind])
+    _, distances = _decode(np.ascontiguousarray(local), basis, lattice.a)
+    order = np.lexsort((distances.round(_TIE_DECIMALS), owners))
     _, first = np.unique(owners[order], return_index=True)
     return order[first]
 

@@ -37,21 +37,27 @@ class Plot:
         return {"data": self.data, "layout": self.layout}
 
 
+def axis_title(text: str, size: int = 12) -> dict[str, Any]:
+    """Return the title of an axis."""
+    return {"text": text, "standoff": 6, "font": {"size": size}}
+
+
 def log_axis(low: float, high: float) -> dict[str, Any]:
-    """Return a logarithmic axis with ticks at 1, 2 and 5, or at 1 only over many decades."""
+    """Return a logarithmic axis, whose labels fit a narrow window however many decades it has."""
+    decades = math.log10(high / low)
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    steps = (1, 2, 5) if math.log10(high / low) < 2.5 else (1, 3)
     ticks = [
-        step * 10.0**power
+        (step, step * 10.0**power)
         for power in range(first, last + 1)
-        for step in steps
+        for step in ((1, 2, 5) if decades < 1.3 else (1, 3))
         if low <= step * 10.0**power <= high
     ]
     return {
         "type": "log",
         "range": [math.log10(low), math.log10(high)],
-        "tickvals": ticks,
-        "ticktext": [f"{tick:.10g}" for tick in ticks],
+        "tickvals": [tick for _, tick in ticks],
+        "ticktext": [f"{tick:.10g}" if step == 1 or decades < 2.2 else "" for step, tick in ticks],
+        "tickangle": 0,
     }
 
 

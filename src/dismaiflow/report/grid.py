@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: Columns that every terminal and every pipe has.
 WIDTH = 80
 
+#: Style of the row that stands out.
+MARKED = "bold cyan"
+
 #: Names longer than this are folded.
 _NAME_WIDTH = 18
 
@@ -38,12 +41,15 @@ class Block:
         Value and interval, by row and column.
     style : str
         Style of rich.
+    marked : int, optional
+        The row that stands out.
     """
 
     heading: str
     names: Sequence[str]
     cells: Sequence[Sequence[Cell]]
     style: str = ""
+    marked: int | None = None
 
 
 def draw(headers: Sequence[str], blocks: Sequence[Block], first: str = "") -> RenderableType:
@@ -78,8 +84,9 @@ def draw(headers: Sequence[str], blocks: Sequence[Block], first: str = "") -> Re
         if block.heading:
             parts.append(Text(block.heading, style="italic"))
         table = _table(name_width, widths, gap)
-        for name, cells in zip(block.names, block.cells, strict=True):
-            row = [Text(text, style=block.style) for text in (name, *_joined(cells, separator))]
+        for place, (name, cells) in enumerate(zip(block.names, block.cells, strict=True)):
+            style = MARKED if place == block.marked else block.style
+            row = [Text(text, style=style) for text in (name, *_joined(cells, separator))]
             table.add_row(*row)
         parts.append(table)
     return Group(*parts)

@@ -59,21 +59,25 @@ def join(parts: Iterable[object], separator: str = "") -> Html:
 
 
 def table(
-    head: Sequence[object], rows: Iterable[Sequence[object] | Html], class_: str | None = None
+    head: Sequence[object] | Html,
+    rows: Iterable[Sequence[object] | Html],
+    class_: str | None = None,
 ) -> Html:
     """Return a table, which scrolls by itself where it is too wide.
 
     Parameters
     ----------
-    head : sequence
-        Headers; none for a table without.
+    head : sequence or Html
+        Headers, none for a table without; or the whole head.
     rows : iterable
         Sequences of cells, of which the first is the name of the row, or whole rows as `Html`.
     class_ : str, optional
         Class of the table.
     """
     parts = []
-    if head:
+    if isinstance(head, Html):
+        parts.append(head)
+    elif head:
         parts.append(tag("thead", tag("tr", *(tag("th", cell, scope="col") for cell in head))))
     body = [row if isinstance(row, Html) else _row(row) for row in rows]
     parts.append(tag("tbody", *body))
@@ -163,8 +167,8 @@ class Page:
         )
         return tag("figure", area, tag("figcaption", caption) if caption else None)
 
-    def heading(self, level: int, text: str, parent: str = "") -> Html:
+    def heading(self, level: int, text: str) -> Html:
         """Return a heading that the contents list."""
         name = f"section-{len(self.contents) + 1}"
-        self.contents.append((name, text if not parent else parent, level))
+        self.contents.append((name, text, level))
         return tag(f"h{level}", text, id=name)

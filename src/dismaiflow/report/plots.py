@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dismaiflow.report.figure import (
     LEGEND,
     Plot,
+    axis_title,
     base_layout,
     log_axis,
     named_ticks,
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 #: Pixels of one row of a dot plot or bar chart, and of what is around the rows.
 _ROW, _AROUND = 25, 62
+
+#: Pixels of a legend above it.
+_LEGEND_ROOM = 26
 
 #: Longer labels are cut; the hover text has all of it.
 _LABEL = 26
@@ -132,7 +136,10 @@ def distance_plot(
 
 
 def controls_plot(
-    by_protocol: Mapping[str, Sequence[Row]], published: Sequence[Row], metric: str
+    by_protocol: Mapping[str, Sequence[Row]],
+    published: Sequence[Row],
+    metric: str,
+    comparable: bool = True,
 ) -> Plot | None:
     """Draw the controls of a dataset by one or more protocols above the published values.
 
@@ -144,6 +151,8 @@ def controls_plot(
         The paper's rows.
     metric : str
         What is drawn.
+    comparable : bool
+        Whether the published values may be compared with the controls; otherwise they are hollow.
     """
     lines, traces = _Lines(), []
     names = list(dict.fromkeys(row.name for rows in by_protocol.values() for row in rows))
@@ -160,10 +169,11 @@ def controls_plot(
             for row in kept
         ]
         marker = _MARKERS["control"] if number == 0 else _SECOND
-        trace = _dots(values, [places[row.name] for row in kept], hover, marker)
+        shift = 0.17 * (len(by_protocol) - 1 - 2 * number)
+        trace = _dots(values, [places[row.name] + shift for row in kept], hover, marker)
         traces.append({**trace, "name": html.escape(protocol), "showlegend": True})
     if published:
-        lines.add(_HEADINGS["published"], heading=True)
+        lines.add(_HEADINGS["published"] if comparable else _NOT_COMPARABLE, heading=True)
         heights = [lines.add(row.name) for row in published]
         values = [row.get(metric) for row in published]
         drawn += values
@@ -171,7 +181,7 @@ def controls_plot(
             f"<b>{html.escape(row.name)}</b><br>{metric} {row.get(metric).text(metric)}"
             for row in published
         ]
-        trace = _dots(values, heights, hover, _MARKERS["published"])
+        trace = _dots(values, heights, hover, _MARKERS["published"] if comparable else _HOLLOW)
         traces.append({**trace, "name": "the paper", "showlegend": True})
     if not drawn:
         return None
@@ -179,7 +189,7 @@ def controls_plot(
     layout["showlegend"] = True
     layout["legend"] = dict(LEGEND)
     layout["margin"]["t"] = 34
-    return Plot(traces, layout, _ROW * len(lines.labels) + _AROUND + 26)
+    return Plot(traces, layout, _ROW * len(lines.labels) + _AROUND + _LEGEND_ROOM)
 
 
 def histogram_plot(histogram: Histogram, x_title: str, height: int, compact: bool) -> Plot:
@@ -197,6 +207,7 @@ def histogram_plot(histogram: Histogram, x_title: str, height: int, compact: boo
         Whether it is one of many small panels, which have no legend and little text.
     """
     traces = []
+    histogram = _coarser(histogram) if compact else histogram
     for shares, name, style in (
         (histogram.reference, "training", {"fill": "tozeroy", "fillcolor": "@training-fill"}),
         (histogram.generated, "generated", {}),
@@ -220,7 +231,7 @@ def histogram_plot(histogram: Histogram, x_title: str, height: int, compact: boo
     size = 10 if compact else 12
     layout = base_layout(height)
     layout["xaxis"] |= {
-        "title": {"text": html.escape(x_title), "standoff": 4, "font": {"size": size}},
+        "title": axis_title(html.escape(x_title), size),
         "nticks": 5,
         "tickfont": {"size": size},
     }
@@ -232,7 +243,7 @@ def histogram_plot(histogram: Histogram, x_title: str, height: int, compact: boo
     }
     layout["margin"] = {"l": 36, "r": 8, "t": 6, "b": 36} if compact else layout["margin"]
     if not compact:
-        layout["yaxis"]["title"] = {"text": "structures per bin", "standoff": 6}
+        layout["yaxis"]["title"] = axis_title("share of structures")
         layout["legend"] = dict(LEGEND)
         layout["showlegend"] = True
         layout["margin"]["t"] = 34
@@ -262,7 +273,7 @@ def failures_plot(failures: Mapping[str, int], n_generated: int) -> Plot | None:
     height = 34 * len(reasons) + _AROUND
     layout = base_layout(height)
     layout["xaxis"] |= {
-        "title": {"text": "structures", "standoff": 6},
+        "title": axis_title("structures"),
         "rangemode": "tozero",
         "nticks": 6,
         "tickformat": ",d",
@@ -315,10 +326,10 @@ def order_plot(series: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Plot 
                 "showlegend": True,
             }
         )
-    height = _ROW * len(names) + _AROUND + 26
+    height = _ROW * len(names) + _AROUND + _LEGEND_ROOM
     layout = base_layout(height)
     layout["xaxis"] |= {
-        "title": {"text": "Warren-Cowley parameter α (dimensionless)", "standoff": 6},
+        "title": axis_title("Warren-Cowley parameter α (dimensionless)"),
         "zeroline": True,
         "zerolinecolor": "@muted",
         "nticks": 7,
@@ -330,7 +341,7 @@ def order_plot(series: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Plot 
     return Plot(traces, layout, height)
 
 
-def autocorrelation_plot(passes: Mapping[str, float], interval: float | None) -> Plot | None:
+def autocorrelation_plot(passes: Mapping[str, float | None], interval: float | None) -> Plot | None:
     """Draw after how many passes snapshots are independent, by observable.
 
     Parameters
@@ -340,7 +351,7 @@ def autocorrelation_plot(passes: Mapping[str, float], interval: float | None) ->
     interval : float or None
         Passes between snapshots, where a line stands.
     """
-    kept = {name: value for name, value in passes.items() if _is_positive(value)}
+    kept = {name: value for name, value in passes.items() if value and _is_positive(value)}
     if not kept:
         return None
     trace = {
@@ -353,15 +364,32 @@ def autocorrelation_plot(passes: Mapping[str, float], interval: float | None) ->
         "hoverinfo": "text",
         "showlegend": False,
     }
-    height = _ROW * len(kept) + _AROUND
+    height = _ROW * len(kept) + _AROUND + _LEGEND_ROOM
     layout = base_layout(height)
+    layout["margin"]["t"] = 34
     positions = [*kept.values(), *([interval] if interval else [])]
-    layout["xaxis"] |= log_axis(min(positions) / 1.5, max(positions) * 1.5)
-    layout["xaxis"]["title"] = {"text": "passes until independent", "standoff": 6}
+    low = min(positions) / 1.5
+    # At least a decade, so that equal values do not look different.
+    layout["xaxis"] |= log_axis(low, max(max(positions) * 1.5, 10 * low))
+    layout["xaxis"]["title"] = axis_title("passes until independent (log scale)")
     layout["yaxis"] |= named_ticks([html.escape(order_title(name)) for name in kept])
     if interval:
         layout["shapes"] = [vertical_line(float(interval), "dot")]
     return Plot([trace], layout, height)
+
+
+def _coarser(histogram: Histogram) -> Histogram:
+    """Join pairs of bins: order parameters come in steps, between which fine bins are empty."""
+    if len(histogram.generated) % 2:
+        return histogram
+    joined = {
+        side: [a + b for a, b in zip(shares[::2], shares[1::2], strict=True)]
+        for side, shares in (
+            ("generated", histogram.generated),
+            ("reference", histogram.reference),
+        )
+    }
+    return histogram.model_copy(update={"edges": histogram.edges[::2], **joined})
 
 
 def _is_positive(value: float | None) -> bool:
@@ -411,10 +439,8 @@ def _dot_layout(
     least = min(float(v.value) for v in values if v.value) / 3
     layout = base_layout(_ROW * len(labels) + _AROUND)
     layout["xaxis"] |= log_axis(max(min(positions), least) / 1.4, max(positions) * 1.4)
-    layout["xaxis"]["title"] = {
-        "text": f"{html.escape(metric_label(metric))}, dimensionless (log scale)",
-        "standoff": 6,
-    }
+    title = f"{html.escape(metric_label(metric))}, dimensionless (log scale)"
+    layout["xaxis"]["title"] = axis_title(title)
     layout["yaxis"] |= named_ticks(labels)
     layout["shapes"] = [
         vertical_line(line, "dot" if number == 0 else "dash")

@@ -15,7 +15,7 @@ from dismaiflow.report.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dismaiflow.benchmark.protocol import ScoringProtocol
     from dismaiflow.benchmark.published import PublishedComparison
@@ -79,16 +79,27 @@ def score_remarks(score: ScoreDoc) -> list[Remark]:
                 "warning",
             )
         )
+        return remarks
     return remarks + protocol_remarks(score.protocol)
 
 
-def controls_remarks(document: ControlsDoc) -> list[Remark]:
-    """Return what the controls of one protocol say."""
-    published = controls_comparison(document)
-    names = {name for values in document.scores.values() for name in values}
+def controls_remarks(documents: Sequence[ControlsDoc]) -> list[Remark]:
+    """Return what the controls of a system say, by all protocols.
+
+    They are set against the paper's values by the protocol that the paper used, if it is there.
+    """
+    if not documents:
+        return []
+    like_paper = [document for document in documents if document.protocol.name == "published"]
+    first = (like_paper or list(documents))[0]
+    names = {name for values in first.scores.values() for name in values}
     primary = primary_metric(sorted(names))
-    remarks = random_beats_published(primary, document.scores, published) if primary else []
-    return remarks + protocol_remarks(document.protocol)
+    remarks = []
+    if primary:
+        remarks += random_beats_published(primary, first.scores, controls_comparison(first))
+    for document in documents:
+        remarks += protocol_remarks(document.protocol)
+    return remarks
 
 
 def protocol_remarks(protocol: ScoringProtocol) -> list[Remark]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dismaiflow.report.markup import Html, Page, code, details, group_row, join, table, tag
+from dismaiflow.report.pieces import card, cards, remark_list, value_row
 from dismaiflow.report.plots import distance_plot, failures_plot, histogram_plot
-from dismaiflow.report.remarks import Remark, floor_text, metric_reasons, score_remarks
+from dismaiflow.report.remarks import floor_text, metric_reasons, score_remarks
 from dismaiflow.report.rows import (
     control_rows,
     distance_metrics,
@@ -23,7 +24,6 @@ from dismaiflow.report.words import (
     METRIC_MEANINGS,
     RANDOM_CONTROL,
     alignment_meaning,
-    control_meaning,
     measure,
     measure_text,
     metric_label,
@@ -36,10 +36,9 @@ from dismaiflow.report.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from dismaiflow.benchmark.schemas import Histogram, ScoreDoc
-    from dismaiflow.report.rows import Row
 
 #: Failed structures that the page lists.
 MAX_FAILED = 50
@@ -59,7 +58,7 @@ def score_section(page: Page, score: ScoreDoc) -> Html:
     """
     model = score.provenance.model
     parts = [
-        page.heading(2, f"{model} on {score.system}"),
+        page.heading(2, f"Score of {model} on {score.system}"),
         _summary(score),
         metric_cards(score),
         remark_list(score_remarks(score)),
@@ -72,20 +71,10 @@ def score_section(page: Page, score: ScoreDoc) -> Html:
     return tag("section", *parts, class_="block")
 
 
-def remark_list(remarks: Iterable[Remark]) -> Html:
-    """Return remarks as a list, those that matter most first."""
-    order = {"warning": 0, "plain": 1, "note": 2}
-    items = [
-        tag("li", r.text, " " if r.more else None, r.more or None, class_=r.level)
-        for r in sorted(remarks, key=lambda remark: order[remark.level])
-    ]
-    return tag("ul", *items, class_="remarks") if items else Html("")
-
-
 def metric_cards(score: ScoreDoc) -> Html:
     """Return the headline numbers with their intervals, floor and random occupancy."""
     own = score_row(score)
-    cards = []
+    members = []
     for name in score.metrics:
         value = own.get(name)
         below = []
@@ -96,16 +85,8 @@ def metric_cards(score: ScoreDoc) -> Html:
         if value.reason:
             below.append(value.reason)
         below += [f"{label}: {text}" for label, text in floor_text(name, score.controls)]
-        cards.append(card(metric_label(name), metric_text(name, value.value), below))
-    return tag("div", *cards, class_="cards")
-
-
-def card(label: object, value: object, below: Sequence[object]) -> Html:
-    """Return one headline number."""
-    lines = [tag("span", line, class_="below") for line in below]
-    return tag(
-        "div", tag("span", label, class_="label"), tag("strong", value), *lines, class_="card"
-    )
+        members.append(card(metric_label(name), metric_text(name, value.value), below))
+    return cards(*members)
 
 
 def _summary(score: ScoreDoc) -> Html:
@@ -127,7 +108,9 @@ def _comparison(page: Page, score: ScoreDoc) -> Html:
     rows = [score_row(score), *run_rows(score), *controls, *published]
     parts = [page.heading(3, "Beside controls and the paper")]
     for metric in distance_metrics(score.metrics):
-        lines = [score.controls.get(name, {}).get(metric) for name in (FLOOR_CONTROL, RANDOM_CONTROL)]
+        lines = [
+            score.controls.get(name, {}).get(metric) for name in (FLOOR_CONTROL, RANDOM_CONTROL)
+        ]
         plot = distance_plot(rows, metric, lines, score.published.comparable)
         caption = f"{METRIC_MEANINGS.get(metric, metric)} Smaller is better."
         if any(line is not None for line in lines):
@@ -144,18 +127,18 @@ def comparison_table(score: ScoreDoc) -> Html:
     body: list[Sequence[object] | Html] = []
     if score.published.comparable:
         body.append(group_row("in rank with the published models", columns))
-    body += [_value_row(row, metrics, row.group) for row in ranked_rows(score)]
+    body += [value_row(row, metrics, row.group) for row in ranked_rows(score)]
     runs, controls = run_rows(score), control_rows(score.controls)
     if runs:
         body.append(group_row("each file", columns))
-        body += [_value_row(row, metrics, "run") for row in runs]
+        body += [value_row(row, metrics, "run") for row in runs]
     body.append(group_row("controls: no model, they show what the numbers mean", columns))
-    body += [_value_row(row, metrics, "control") for row in controls]
+    body += [value_row(row, metrics, "control") for row in controls]
     if not controls:
         body.append(group_row("none were scored", columns, "empty"))
     if score.published.rows and not score.published.comparable:
         body.append(group_row(published_heading(score.published), columns))
-        body += [_value_row(row, metrics, "published") for row in published_rows(score.published)]
+        body += [value_row(row, metrics, "published") for row in published_rows(score.published)]
     notes = ["[ ] 95 % bootstrap interval; ( ) minimum and maximum over trained models."]
     if score.published.source:
         notes.append(f"Published: {score.published.source}.")
@@ -164,26 +147,6 @@ def comparison_table(score: ScoreDoc) -> Html:
     notes += [f"{line}." for line in metric_reasons(score)]
     head = ["", *(metric_label(name) for name in metrics)]
     return join([table(head, body, "values"), tag("p", " ".join(notes), class_="hint")])
-
-
-def _value_row(row: Row, metrics: Sequence[str], class_: str) -> Html:
-    """Return one row of values, the intervals smaller."""
-    about = control_meaning(row.name) if row.group == "control" else ""
-    name = tag(
-        "th", row.name, tag("span", about, class_="about") if about else None, scope="row"
-    )
-    cells = []
-    for metric in metrics:
-        value = row.get(metric)
-        interval = value.interval_text(metric)
-        cells.append(
-            tag(
-                "td",
-                metric_text(metric, value.value),
-                tag("span", f" {interval}", class_="interval") if interval else None,
-            )
-        )
-    return tag("tr", name, *cells, class_=class_)
 
 
 def _distributions(page: Page, score: ScoreDoc) -> Html:
@@ -245,7 +208,11 @@ def binned_wasserstein(histogram: Histogram) -> float:
 
 
 def _measures(score: ScoreDoc) -> Html:
-    names = {FLOOR_CONTROL: "floor", FRESH_CONTROL: "validation", RANDOM_CONTROL: "random occupancy"}
+    names = {
+        FLOOR_CONTROL: "floor",
+        FRESH_CONTROL: "validation",
+        RANDOM_CONTROL: "random occupancy",
+    }
     beside = [name for name in names if name in score.controls]
     rows = []
     for name, value in score.distribution.items():
@@ -269,25 +236,39 @@ def _measures(score: ScoreDoc) -> Html:
 def _failures(page: Page, score: ScoreDoc) -> Html:
     parts = [page.heading(3, "Failures")]
     if not score.failures:
-        return join([*parts, tag("p", f"None: all {plural(score.n_generated, 'structure')} were scored.")])
+        return join(
+            [*parts, tag("p", f"None: all {plural(score.n_generated, 'structure')} were scored.")]
+        )
     n_failed = score.n_generated - score.n_scored
     text = f"{n_failed:,} of {plural(score.n_generated, 'structure')} could not be scored."
     parts.append(tag("p", text))
     plot = failures_plot(score.failures, score.n_generated)
     parts.append(page.plot(plot, "failed structures by reason"))
     rows = [
-        [reason, f"{count:,}", f"{percent(100 * count / max(score.n_generated, 1))} %", reason_meaning(reason)]
+        [
+            reason,
+            f"{count:,}",
+            f"{percent(100 * count / max(score.n_generated, 1))} %",
+            reason_meaning(reason),
+        ]
         for reason, count in score.failures.items()
     ]
     parts.append(table(["reason", "structures", "share", ""], rows))
     listed = score.failed[:MAX_FAILED]
     names = score.provenance.generated_files
     lines = [
-        [f"{one.index:,}", names[one.file] if one.file < len(names) else one.file, one.reason, one.detail]
+        [
+            f"{one.index:,}",
+            names[one.file] if one.file < len(names) else one.file,
+            one.reason,
+            one.detail,
+        ]
         for one in listed
     ]
     if lines:
-        title = f"The first {len(listed)} of {n_failed:,}" if n_failed > len(listed) else "All of them"
+        title = (
+            f"The first {len(listed)} of {n_failed:,}" if n_failed > len(listed) else "All of them"
+        )
         head = ["index", "file", "reason", "detail"]
         parts.append(details(title, table(head, lines)))
     return join(parts)
@@ -310,14 +291,17 @@ def _provenance(page: Page, score: ScoreDoc) -> Html:
     rows: list[Sequence[object]] = [
         ["system", score.system],
         ["model", found.model],
-        ["protocol", f"{protocol.name}, version {protocol.version}, alignment {protocol.alignment}"],
+        [
+            "protocol",
+            f"{protocol.name}, version {protocol.version}, alignment {protocol.alignment}",
+        ],
         ["reference", found.reference],
         ["reference, content hash", code(found.reference_hash)],
         ["bootstrap seed", found.bootstrap_seed],
         ["scored", found.created],
         ["versions", ", ".join(f"{name} {version}" for name, version in found.versions.items())],
     ]
-    runs = {i: run for i, run in enumerate(score.per_run)}
+    runs = dict(enumerate(score.per_run))
     files = [
         [
             name,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
-from dismaiflow.report.grid import Block, draw
+from dismaiflow.report.grid import MARKED, Block, draw
 from dismaiflow.report.remarks import metric_reasons, score_remarks
 from dismaiflow.report.rows import (
     control_metrics,
@@ -49,7 +49,7 @@ _METRICS_ABREAST = 3
 #: Protocols whose controls fit beside each other.
 _PROTOCOLS_ABREAST = 2
 
-_NEW, _CONTROL, _PUBLISHED = "bold cyan", "yellow", ""
+_CONTROL, _PUBLISHED = "yellow", ""
 _WARNING = "bold red"
 
 #: Headers of the metrics where there is little room.
@@ -164,21 +164,17 @@ def _score_title(score: ScoreDoc) -> Text:
 def _score_blocks(score: ScoreDoc, metrics: Sequence[str]) -> list[Block]:
     """Return the new score, its files, the controls and the published rows."""
     ranked = ranked_rows(score)
+    names = [row.name for row in ranked]
+    own = next(place for place, row in enumerate(ranked) if row.group == "score")
     heading = ""
     if score.published.comparable:
         heading = "in rank with the published models (* is the new score)"
-    blocks = [
-        Block(
-            heading,
-            [_starred(row, heading != "") for row in ranked],
-            _cells(ranked, metrics),
-            _NEW,
-        )
-    ]
+        names[own] = f"* {names[own]}"
+    blocks = [Block(heading, names, _cells(ranked, metrics), _PUBLISHED, marked=own)]
     runs = run_rows(score)
     if runs:
         names = [row.name for row in runs]
-        blocks.append(Block("each file", names, _cells(runs, metrics), _NEW))
+        blocks.append(Block("each file", names, _cells(runs, metrics), MARKED))
     controls = control_rows(score.controls)
     if controls:
         names = [row.name for row in controls]
@@ -190,10 +186,6 @@ def _score_blocks(score: ScoreDoc, metrics: Sequence[str]) -> list[Block]:
         heading = published_heading(score.published)
         blocks.append(Block(heading, names, _cells(rows, metrics), _PUBLISHED))
     return blocks
-
-
-def _starred(row: Row, ranked: bool) -> str:
-    return f"* {row.name}" if ranked and row.group == "score" else row.name
 
 
 def _cells(rows: Sequence[Row], metrics: Sequence[str]) -> list[list[Cell]]:
@@ -239,7 +231,11 @@ def _failures_table(score: ScoreDoc) -> RenderableType:
     if not score.failures:
         return Text(f"no failures: all {plural(score.n_generated, 'structure')} were scored")
     rows = [
-        [(f"{count:,}", ""), (percent(100 * count / score.n_generated), ""), (_meaning(reason), "")]
+        [
+            (f"{count:,}", ""),
+            (percent(100 * count / score.n_generated), ""),
+            (reason_meaning(reason), ""),
+        ]
         for reason, count in score.failures.items()
     ]
     names = list(score.failures)
@@ -248,11 +244,6 @@ def _failures_table(score: ScoreDoc) -> RenderableType:
         draw(["count", "%", ""], [Block("", names, rows)], "failures"),
         Text(f"{n_failed:,} of {score.n_generated:,}; score.json lists them", style="dim"),
     )
-
-
-def _meaning(reason: str) -> str:
-    """Return what a reason means, cut so that the table keeps to its width."""
-    return reason_meaning(reason)[:48]
 
 
 def _controls_grid(documents: Sequence[ControlsDoc]) -> RenderableType:

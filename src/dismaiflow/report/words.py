@@ -27,14 +27,14 @@ METRIC_MEANINGS = {
 
 _REASONS = {
     "unreadable": "could not be parsed",
-    "not_finite": "a coordinate or cell length is NaN or infinite",
-    "foreign_element": "holds an element that the training structures do not",
-    "wrong_count": "another number of atoms than the training structures",
-    "wrong_composition": "another composition than the training structures",
-    "wrong_cell": "another cell than the training structures",
-    "too_many_removed": "more than 50 atoms stand on no lattice site of their own",
+    "not_finite": "a coordinate or length is not finite",
+    "foreign_element": "an element that is not in training",
+    "wrong_count": "another number of atoms than in training",
+    "wrong_composition": "another composition than in training",
+    "wrong_cell": "another cell than in training",
+    "too_many_removed": "over 50 atoms on no site of their own",
     "no_lattice": "no lattice can be found in it",
-    "job_failed": "the job that was to count it did not finish",
+    "job_failed": "the job that counts it did not finish",
 }
 
 _CONTROLS = {

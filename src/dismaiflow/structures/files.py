@@ -74,18 +74,21 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 def check_out_folder(target: Path) -> None:
-    """Refuse a target that is a file or a filled folder, before any work is done for it.
+    """Refuse a target that cannot be made, before any work is done for it.
 
     Raises
     ------
     DismaiError
-        If it is either.
+        If it is a file or a filled folder, or its place is not writable.
     """
     for parent in (target, *target.parents):
         if parent.exists() and not parent.is_dir():
             raise DismaiError(f"{parent}: is a file; --out needs a folder")
     if target.is_dir() and any(target.iterdir()):
         raise DismaiError(f"{target}: already holds files; choose another folder or empty it")
+    nearest = next(folder for folder in (target, *target.absolute().parents) if folder.is_dir())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise explain_os_error(PermissionError(errno.EACCES, ""), nearest)
 
 
 def write_text(path: Path, text: str) -> None:

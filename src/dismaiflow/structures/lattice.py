@@ -75,7 +75,7 @@ class SiteLattice:
     @cached_property
     def positions(self) -> NDArray[np.float64]:
         """Cartesian site positions, shape (n_sites, 3), in Å."""
-        return self.half_steps * (self.a / 2)
+        return np.asarray(self.half_steps * (self.a / 2), dtype=np.float64)
 
     @property
     def n_sites(self) -> int:
@@ -121,7 +121,8 @@ class SiteLattice:
         """
         vectors, shell_of, distances = self._shell_vectors(n_shells)
         neighbors = self.site_at(self.half_steps[:, None, :] + vectors[None, :, :])
-        return ShellNeighbors(neighbors, shell_of, distances, vectors * (self.a / 2))
+        cartesian = np.asarray(vectors * (self.a / 2), dtype=np.float64)
+        return ShellNeighbors(neighbors, shell_of, distances, cartesian)
 
     def _shell_vectors(
         self, n_shells: int

@@ -216,9 +216,9 @@ class StructureSet:
         digest = hashlib.sha256(_MAGIC)
         for array in (self.offsets, self.numbers.astype(np.int64), self.pbc.astype(np.int64)):
             digest.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
-        for array in (self.positions, self.cells):
+        for lengths in (self.positions, self.cells):
             with np.errstate(invalid="ignore"):
-                units = np.rint(array / HASH_RESOLUTION)
+                units = np.rint(lengths / HASH_RESOLUTION)
             # Non-finite and absurd lengths stay distinct from every real one.
             units = np.where(np.abs(units) < 2.0**62, units, -(2.0**62))
             digest.update(np.ascontiguousarray(units, dtype="<i8").tobytes())
