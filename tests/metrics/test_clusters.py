@@ -156,7 +156,7 @@ def test_corrected_fingerprint_with_a_vacancy() -> None:
 
 @pytest.mark.parametrize("convention", ["published", "corrected"])
 def test_conventions_agree_without_vacancies(convention: str) -> None:
-    """On L1_2 both give 12/24 and 12/24; 9/12 and 3/12; and so on, in numbers that round nothing."""
+    """On L1_2 both give 12/24 and 12/24; 9/12 and 3/12; and so on, without a need to round."""
     multiplicities = np.array([6, 3, 12, 6])
     found = fingerprint(np.array([[3, 1]]), np.array([L12_PAIRS]), multiplicities, convention)[0]
     expected = [0.75, 0.25, 0.5, 0.5, 0, 0.75, 0, 0.25, 0.5, 0.5, 0, 0.75, 0, 0.25]

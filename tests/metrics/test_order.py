@@ -95,13 +95,13 @@ def test_worked_example_with_a_vacancy() -> None:
 
     Pairs: 18 A-B in the first shell; 24 A-A and 12 B-B in the second. c_A = 4/7, c_B = 3/7.
 
-    corrected, eq. 1. 1st shell: A-B holds half of the ordered pairs, 1 - 0.5 / (12/49) = -25/24. 2nd:
-    A-A 24/36, 1 - (2/3) / (16/49) = -25/24; B-B 12/36, 1 - (1/3) / (9/49) = -22/27.
+    corrected, eq. 1. 1st shell: A-B holds half of the ordered pairs, 1 - 0.5 / (12/49) = -25/24.
+    2nd: A-A 24/36, 1 - (2/3) / (16/49) = -25/24; B-B 12/36, 1 - (1/3) / (9/49) = -22/27.
 
     published, from rounded counts per atom. 1st shell: beside an A there are only B, p = 1, and
-    likewise beside a B: 1 - (1/c_B + 1/c_A) / 2 = 1 - (7/3 + 7/4) / 2 = -25/24, as above. 2nd: beside
-    an A only A: 1 - 1/c_A = -3/4; beside a B only B: 1 - 1/c_B = -4/3. These differ from eq. 1,
-    because the vacancy takes bonds from B only.
+    likewise beside a B: 1 - (1/c_B + 1/c_A) / 2 = 1 - (7/3 + 7/4) / 2 = -25/24, as above.
+    2nd: beside an A only A: 1 - 1/c_A = -3/4; beside a B only B: 1 - 1/c_B = -4/3. These differ
+    from eq. 1, because the vacancy takes bonds from B only.
     """
     lattice = SiteLattice("sc", 2.5, (2, 2, 2))
     occupation = np.array([EMPTY, A, A, B, A, B, B, A])
@@ -117,7 +117,7 @@ def test_worked_example_with_a_vacancy() -> None:
 
 
 def test_published_unlike_pairs_are_the_mean_of_two_directions() -> None:
-    """Counts typed in: 10 A-A, 12 A-B and no B-B among five A and three B, as a vacancy leaves them.
+    """Counts typed in, as vacancies leave them: 10 A-A, 12 A-B, no B-B among five A and three B.
 
     Ordered: A-A 20, A-B 12 each way. B beside an A: 12/32, over c_B = 3/8: 1. A beside a B: 12/12,
     over c_A = 5/8: 8/5. Their mean is 1.3, alpha = -0.3. By eq. 1: 12/44 / (15/64) = 64/55,

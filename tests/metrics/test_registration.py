@@ -139,7 +139,7 @@ def test_much_noise_is_not_taken_for_a_rotation() -> None:
 def test_translation_is_that_of_all_atoms() -> None:
     """One atom 0.7 A off moves the fit by 0.7/256 A; no atom is lost for its sake."""
     codes = random_codes(256, 5)
-    positions = ALLOY.positions + [0.1, 0.2, 0.3]
+    positions = ALLOY.positions + np.array([0.1, 0.2, 0.3])
     positions[0, 0] += 0.7
     found = register(ALLOY, positions, codes)
     assert found.n_removed == 0
@@ -153,7 +153,7 @@ def test_missing_atoms_leave_vacancies(n_vacancies: int) -> None:
     occupation = codes.copy()
     occupation[np.random.default_rng(n_vacancies).permutation(256)[:n_vacancies]] = -1
     there = np.flatnonzero(occupation >= 0)
-    found = register(ALLOY, ALLOY.positions[there] + [1.0, 2.0, 3.0], codes[there])
+    found = register(ALLOY, ALLOY.positions[there] + np.array([1.0, 2.0, 3.0]), codes[there])
     assert found.n_removed == 0
     assert found.occupation is not None
     assert (found.occupation < 0).sum() == n_vacancies
@@ -180,7 +180,7 @@ def test_the_closer_atom_keeps_the_site(n_moved: int) -> None:
 def test_of_coincident_atoms_the_order_does_not_decide(first: int) -> None:
     """Exact copies of another species: the lower code stays, whichever comes first."""
     codes = np.full(256, 2, dtype=np.int8)
-    positions = ALLOY.positions + [0.111, 0.222, 0.333]
+    positions = ALLOY.positions + np.array([0.111, 0.222, 0.333])
     pair = [10, 100]
     positions[pair[1]] = positions[pair[0]]
     codes[pair[first]], codes[pair[1 - first]] = 0, 1
@@ -283,7 +283,7 @@ def test_a_supercell_with_unlike_edges() -> None:
 
 
 def test_a_shorter_spacing_is_still_on_lattice() -> None:
-    """a = 3.54 A in a turned crop: at most 14.4 x 3**0.5 / 2 x 0.06 / 3.6 = 0.21 A from the sites."""
+    """a = 3.54 A in a turned crop: 14.4 x 3**0.5 / 2 x 0.06 / 3.6 = 0.21 A off at the most."""
     shorter = SiteLattice("fcc", 3.54, (4, 4, 4))
     positions = crop(shorter, turn(15, (1, 2, 0)), (0.0, 0.0, 0.0))
     found = register(ALLOY, positions, random_codes(len(positions), 13))

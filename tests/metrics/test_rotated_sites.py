@@ -34,7 +34,7 @@ def test_a_turned_lattice_is_a_lattice_inside_the_cell(repeats: tuple[int, int, 
 @pytest.mark.parametrize("n", [3, 4])
 def test_a_perfect_lattice_loses_nothing(n: int) -> None:
     lattice = SiteLattice("fcc", 3.6, (n, n, n))
-    found = assign_rotated(lattice, lattice.positions + [0.4, 1.1, 2.2])
+    found = assign_rotated(lattice, lattice.positions + np.array([0.4, 1.1, 2.2]))
     assert found is not None
     assert found.n_removed == 0
     assert sorted(found.atoms.tolist()) == list(range(lattice.n_sites))
@@ -49,7 +49,7 @@ def test_a_quarter_turn_loses_nothing() -> None:
 
 @pytest.mark.parametrize(("n_moved", "n_removed"), [(1, 1), (50, 50), (60, 60)])
 def test_atoms_on_taken_sites_are_removed(n_moved: int, n_removed: int) -> None:
-    """Atoms put 0.1 A beside another: one of each pair is left; the script itself does not reject."""
+    """Of atoms 0.1 A beside each other one is left. More than 50 are for the analyser to reject."""
     positions = ALLOY.positions.copy()
     order = np.random.default_rng(n_moved).permutation(256)
     positions[order[:n_moved]] = positions[order[-n_moved:]] + 0.05

@@ -42,25 +42,25 @@ def test_limits_are_the_papers() -> None:
 @pytest.mark.parametrize(("distance", "expected"), [(0.79, 0), (0.8, 0), (0.801, -1)])
 def test_atoms_within_the_radius_are_on_the_site(distance: float, expected: int) -> None:
     """The limit itself is within, as in pymatgen's search."""
-    assert fixed(SITE + [distance, 0, 0])[INDEX] == expected
+    assert fixed(SITE + np.array([distance, 0, 0]))[INDEX] == expected
     assert fixed(SITE - np.full(3, distance / 3**0.5 * 0.9999))[INDEX] == expected
 
 
 def test_the_closest_of_two_atoms_has_the_site() -> None:
-    near, far = SITE + [0.2, 0, 0], SITE + [0, 0.3, 0]
+    near, far = SITE + np.array([0.2, 0, 0]), SITE + np.array([0, 0.3, 0])
     assert fixed(near, far)[INDEX] == 0
     assert fixed(far, near)[INDEX] == 1
 
 
 def test_of_copies_the_last_has_the_site() -> None:
     """Two atoms in one place, as `ties` of the published data have them."""
-    copy = SITE + [0.1, 0.1, 0.1]
+    copy = SITE + np.array([0.1, 0.1, 0.1])
     assert fixed(copy, copy)[INDEX] == 1
 
 
 def test_an_atom_is_counted_once() -> None:
-    assert (fixed(SITE + [0.5, 0, 0]) >= 0).sum() == 1
-    assert (fixed(SITE + [2.0, 0, 0]) >= 0).sum() == 0
+    assert (fixed(SITE + np.array([0.5, 0, 0])) >= 0).sum() == 1
+    assert (fixed(SITE + np.array([2.0, 0, 0])) >= 0).sum() == 0
 
 
 @pytest.mark.parametrize("image", [[0, 0, 0], [16, 0, 0], [0, -16, 32], [-16, -16, -16]])

@@ -447,7 +447,7 @@ def record_snapshots(
     slot_species: NDArray[np.int8],
     site_of: NDArray[np.int32],
     *others: Any,
-) -> tuple[np.int64, int]:
+) -> tuple[int, int]:
     """Fill in snapshots that lie a number of attempts apart, without going back to Python.
 
     Parameters

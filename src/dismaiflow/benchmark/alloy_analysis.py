@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from dismaiflow.alloy.system import AlloySystem
     from dismaiflow.benchmark.protocol import ScoringProtocol
+    from dismaiflow.structures.lattice import SiteLattice
     from dismaiflow.structures.structure_set import StructureSet
 
 _MAGIC = b"DISMAI-ALLOY-COUNTS-1"
@@ -154,6 +155,7 @@ class AlloyAnalyser:
                 "corrected"
             )
         self._shells = system.lattice.shells(system.expansion.n_shells)
+        self._along_axes = _neighbors_along_axes(system.lattice)
         self._file_order = _electronegativity_rank(system.species)
 
     def count_generated(self, structures: StructureSet, indices: NDArray[np.int64]) -> AlloyCounts:
@@ -262,8 +264,8 @@ class AlloyAnalyser:
 
     def _shows_lattice(self, occupation: NDArray[np.int8]) -> bool:
         """Say whether the published counting script could find the axes."""
-        second = self._shells.neighbors[:, self._shells.shell_of == 1]
-        return bool(((occupation >= 0) & (occupation[second] >= 0).all(axis=1)).any())
+        complete = (occupation[self._along_axes] >= 0).all(axis=1)
+        return bool(((occupation >= 0) & complete).any())
 
     def _rotated(
         self, positions: NDArray[np.float64], codes: NDArray[np.int8]
@@ -321,6 +323,13 @@ class AlloyAnalyser:
             n_vacancies=self.system.lattice.n_sites - int((kept >= 0).sum()),
             occupation=found.occupation,
         )
+
+
+def _neighbors_along_axes(lattice: SiteLattice) -> NDArray[np.int32]:
+    """Return the six neighbours of each site that are one lattice parameter away."""
+    shells = lattice.shells(2)
+    steps = np.isclose(shells.distances[shells.shell_of], lattice.a)
+    return np.asarray(shells.neighbors[:, steps])
 
 
 def _removed(n: int) -> str:

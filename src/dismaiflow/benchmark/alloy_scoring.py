@@ -112,7 +112,8 @@ class AlloyScorer:
     def histograms(self, counts: AlloyCounts) -> dict[str, Histogram]:
         """Return the distributions of order parameters and energies on both sides."""
         ours, theirs = self._analyser.features(counts), self.reference_features
-        labels = order_labels(self._analyser.system.species, 2)
+        # A cluster expansion may have one shell only.
+        labels = order_labels(self._analyser.system.species, 2)[: ours.order.shape[1]]
         columns = {
             label: (ours.order[:, i], theirs.order[:, i], "") for i, label in enumerate(labels)
         }

@@ -71,7 +71,8 @@ def dataset(
             raise DismaiError("--sampler exchange needs --protocol corrected")
         maker.dataset_maker.run_maker = ReplicaExchangeRunMaker()
     check_targets(out_dir, specs)
-    made = make_datasets(maker, specs, out_dir, open_store(), seed, n, quiet=json)
+    with open_store() as store:
+        made = make_datasets(maker, specs, out_dir, store, seed, n, quiet=json)
     if json:
         print_json({name: str(one.folder) for name, one in made.items()})
         return

@@ -73,6 +73,8 @@ def read_reference(
     """
     from dismaiflow.store.structures import get_structures, put_structures
 
+    if not name:
+        raise DismaiError("--reference is empty; name a dataset folder, a file or store:HASH")
     if name.startswith(_STORE_PREFIX):
         ref = _find_in_store(name.removeprefix(_STORE_PREFIX), store)
         _check_reference(name, get_structures(store, ref), spec)
@@ -152,12 +154,14 @@ def read_generated(paths: list[Path], store: JobStore, chunk_size: int) -> list[
     from dismaiflow.structures.read import read_structures
 
     sets = []
+    # Files of the same name, one in each model's folder, are told apart by their paths.
+    told = len({path.name for path in paths}) == len(paths)
     for number, path in enumerate(paths):
         found = read_structures(path)
         placed = found.structures.with_labels({INDEX_LABEL: np.asarray(found.indices)})
         sets.append(
             GeneratedSet(
-                name=path.name,
+                name=path.name if told else path.as_posix(),
                 structures=put_structures(store, placed, chunk_size),
                 n_frames=found.n_frames,
                 unreadable=[

@@ -38,7 +38,8 @@ def quickstart(
     specs = [find_alloy(name) for name in ALLOYS]
     check_targets(out_dir, specs)
     maker = build_maker("corrected", "none", n_control, n_passes=n_passes)
-    made = make_datasets(maker, specs, out_dir, open_store(), seed, n, quiet=False)
+    with open_store() as store:
+        made = make_datasets(maker, specs, out_dir, store, seed, n, quiet=False)
     cards = [one.card for one in made.values()]
     controls = {card.system: card_controls(card) for card in cards if card.controls}
     path = out_dir / "report.html"

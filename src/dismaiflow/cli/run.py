@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from jobflow import Flow, JobStore
 
 
-def open_store() -> JobStore:
-    """Connect to the embedded store of the settings.
+@contextmanager
+def open_store() -> Iterator[JobStore]:
+    """Connect to the embedded store of the settings; close it after the block.
 
     Raises
     ------
@@ -39,8 +40,14 @@ def open_store() -> JobStore:
             "DISMAI_STORE_PATH to another path"
         ) from error
     store = embedded_jobstore(path)
-    store.connect()
-    return store
+    try:
+        store.connect()
+    except DismaiError as error:
+        raise DismaiError(f"{error} (DISMAI_STORE_PATH names the store)") from error
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def run_flow(flow: Flow, store: JobStore, metadata: dict[str, Any], quiet: bool = False) -> Any:

@@ -63,19 +63,19 @@ def score(
     spec = find_alloy(system)
     chosen = _protocol(protocol, alignment)
     check_out_folder(out_dir)
-    store = open_store()
-    ref, dataset = read_reference(reference, store, spec)
-    sets = read_generated(generated, store, load_settings().CHUNK_SIZE)
-    beside = _controls(spec, chosen, ref, dataset, store, json) if controls else None
-    document = _score(
-        spec, chosen, ref, reference, sets, name or generated[0].stem, beside, store, json
-    )
+    with open_store() as store:
+        ref, dataset = read_reference(reference, store, spec)
+        sets = read_generated(generated, store, load_settings().CHUNK_SIZE)
+        beside = _controls(spec, chosen, ref, dataset, store, json) if controls else None
+        document = _score(
+            spec, chosen, ref, reference, sets, name or generated[0].stem, beside, store, json
+        )
     if document.n_scored == 0:
         reasons = ", ".join(f"{k}: {v}" for k, v in document.failures.items())
         first = document.failed[0]
         raise DismaiError(
             f"{generated[0]}: none of {document.n_generated} structures can be scored ({reasons}); "
-            f"the first, {first.index}, {first.detail}"
+            f"structure {first.index}: {first.detail}"
         )
     with new_folder(out_dir) as partial:
         (partial / "score.json").write_text(document.model_dump_json(indent=1), encoding="utf-8")
@@ -130,7 +130,8 @@ def _controls(
     quiet: bool,
 ) -> ControlsDoc:
     """Take the controls from the dataset's card or the store, or score them now."""
-    from dismaiflow.benchmark.flows import AlloyControlsMaker
+    from dismaiflow.benchmark.flows import VALIDATION_CONTROL, AlloyControlsMaker
+    from dismaiflow.benchmark.jobs import store_generated
     from dismaiflow.benchmark.schemas import ControlsDoc
     from dismaiflow.settings import load_settings
 
@@ -150,6 +151,11 @@ def _controls(
     )
     if known is not None:
         return ControlsDoc.model_validate(known["output"])
-    flow = AlloyControlsMaker(n=load_settings().N_CONTROL).make(spec, [protocol], reference)
+    maker = AlloyControlsMaker(n=load_settings().N_CONTROL)
+    validation = None
+    if dataset is not None and "val" in dataset.card.counts:
+        chunk_size = maker.sample_maker.chunk_size
+        validation = store_generated(store, VALIDATION_CONTROL, dataset.read("val"), chunk_size)
+    flow = maker.make(spec, [protocol], reference, validation)
     metadata = {"system": spec.name, "model": "controls", "protocol": protocol.key}
     return ControlsDoc.model_validate(run_flow(flow, store, metadata, quiet)[protocol.key])

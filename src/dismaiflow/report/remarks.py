@@ -32,6 +32,9 @@ _COPIED = 0.5
 #: A smaller share of distinct structures is pointed out.
 _DISTINCT = 0.95
 
+#: Order parameters this much closer than those of random occupancy are not what is wrong.
+_LIKE = 0.5
+
 #: A distance up to this many times the floor is called the floor.
 _AT_FLOOR = 1.1
 
@@ -167,11 +170,11 @@ def _against_random(metric: str, value: float, control: _Scores, found: _Scores)
         return [Remark(f"Random occupancy of the lattice scores more: {number(random)}.")]
     ours, theirs = found.get("w1_sro"), control.get("w1_sro")
     more = ""
-    if ours is not None and theirs is not None and ours < theirs:
+    if ours is not None and theirs is not None and ours < _LIKE * theirs:
         more = (
             f"Its order parameters are distributed more like those of the training set (W1 "
-            f"{number(ours)}) than those of random occupancy ({number(theirs)}), so that the "
-            "distance comes from elsewhere, such as vacancies."
+            f"{number(ours)}) than those of random occupancy ({number(theirs)}), so most "
+            "of the distance comes from elsewhere, such as vacancies."
         )
     text = (
         f"Random occupancy of the lattice scores {number(random)}: by {metric}, this set is no "

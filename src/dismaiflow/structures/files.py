@@ -65,6 +65,11 @@ def new_folder(target: Path) -> Iterator[Path]:
             partial.rename(target)
     except OSError as error:
         raise explain_os_error(error, target) from error
+    except DismaiError as error:
+        # The target means more to people than a file in the temporary folder.
+        if partial is not None and isinstance(error.__cause__, OSError):
+            raise explain_os_error(error.__cause__, target) from error.__cause__
+        raise
     finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)

@@ -25,9 +25,13 @@
     const style = getComputedStyle(root);
     const font = getComputedStyle(document.body).fontFamily;
     for (const [name, figure] of Object.entries(figures)) {
+      const element = document.getElementById(name);
       const { data, layout } = coloured(figure, "", style);
       layout.font.family = font;
-      Plotly.react(document.getElementById(name), data, layout, config);
+      // Paper has no resize event to adapt to.
+      if (root.classList.contains("printing")) layout.width = element.clientWidth;
+      else layout.autosize = true;
+      Plotly.react(element, data, layout, config);
     }
     document.dispatchEvent(new Event("recoloured"));
   }

@@ -1,0 +1,109 @@
+"""The report in a real browser: no complaint, every figure drawn, structures that turn."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.report.browser import check_quiet, find_browser, visit
+from tests.report.documents import (
+    SYSTEM,
+    make_bare,
+    make_card,
+    make_comparable,
+    make_score,
+    make_several,
+    two_protocols,
+)
+
+from dismaiflow.report.html import report_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.report.browser import Visit
+
+BROWSER = find_browser()
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH")
+
+#: Turns the first structure by mouse, hides an element, and notes the view before and after. The
+#: page has no frame of its own to wait for in a headless browser, so it is asked for one.
+GESTURES = """<script>
+const canvas = document.querySelector(".viewers canvas");
+const mouse = (name, x, y) => canvas.dispatchEvent(
+  new PointerEvent(name, { clientX: x, clientY: y, pointerId: 1, bubbles: true }));
+document.body.dataset.before = canvas.dataset.view;
+document.body.dataset.pixels = canvas.toDataURL().length;
+mouse("pointerdown", 100, 100);
+mouse("pointermove", 180, 130);
+mouse("pointerup", 180, 130);
+document.querySelector(".viewers [data-element=Fe]").click();
+requestAnimationFrame(() => requestAnimationFrame(() => {
+  document.body.dataset.after = canvas.dataset.view;
+  document.body.dataset.pressed =
+    document.querySelector(".viewers [data-element=Fe]").getAttribute("aria-pressed");
+}));
+</script>"""
+
+
+def open_text(text: str, folder: Path) -> Visit:
+    """Write a page and open it."""
+    assert BROWSER is not None
+    page = folder / "report.html"
+    page.write_text(text, encoding="utf-8")
+    return visit(BROWSER, page, folder / "profile")
+
+
+def test_everything_is_drawn_without_complaint(tmp_path: Path) -> None:
+    """A page with every kind of content, on which a structure is turned."""
+    hostile = make_score()
+    hostile.provenance.model = "</script><script>throw 'injected'</script><b>&amp;"
+    text = report_text(
+        scores=[make_score(), make_several(), make_bare(), make_comparable(), hostile],
+        datasets=[make_card()],
+        controls={SYSTEM: two_protocols()},
+        title="all of it",
+    )
+    visited = open_text(text.replace("</body>", GESTURES + "</body>"), tmp_path)
+    check_quiet(visited)
+    places = re.findall(r'id="(plot-\d+)" class="([^"]*)"', visited.dom)
+    # Four scores have a dot plot, 13 histograms and failures, the bare one only failures; the
+    # dataset has order, autocorrelation and controls.
+    assert len(places) == 4 * 15 + 1 + 3
+    assert all("js-plotly-plot" in classes for _, classes in places)
+    assert visited.dom.count('class="main-svg"') >= len(places)
+    canvases = re.findall(r"<canvas[^>]*>", visited.dom)
+    assert len(canvases) == 4 * 2
+    assert all("data-view=" in canvas for canvas in canvases)
+
+
+def test_a_structure_turns(tmp_path: Path) -> None:
+    """The view differs after dragging, and a click hides an element."""
+    text = report_text(scores=[make_score()]).replace("</body>", GESTURES + "</body>")
+    visited = open_text(text, tmp_path)
+    check_quiet(visited)
+    body = re.search(r"<body[^>]*>", visited.dom)
+    assert body is not None
+    noted = dict(re.findall(r'data-(\w+)="([^"]*)"', body[0]))
+    assert noted["before"] != noted["after"]
+    # An empty canvas of this size compresses to a few thousand characters.
+    assert int(noted["pixels"]) > 10_000
+    assert noted["pressed"] == "false"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "<script>throw new Error('broken on purpose')</script>",
+        "<script>console.error('broken on purpose')</script>",
+        "<img src='https://example.org/broken on purpose.png'>",
+    ],
+)
+def test_the_test_sees_errors(broken: str, tmp_path: Path) -> None:
+    """A script that throws, a logged error and something from elsewhere each fail the check."""
+    text = report_text().replace("</body>", broken + "</body>")
+    visited = open_text(text, tmp_path)
+    with pytest.raises(AssertionError, match=r"broken"):
+        check_quiet(visited)
