@@ -35,7 +35,8 @@ const canvas = document.querySelector(".viewers canvas");
 const mouse = (name, x, y) => canvas.dispatchEvent(
   new PointerEvent(name, { clientX: x, clientY: y, pointerId: 1, bubbles: true }));
 document.body.dataset.before = canvas.dataset.view;
-document.body.dataset.pixels = canvas.toDataURL().length;
+const drawn = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+document.body.dataset.pixels = drawn.filter((value, i) => i % 4 === 3 && value > 0).length;
 mouse("pointerdown", 100, 100);
 mouse("pointermove", 180, 130);
 mouse("pointerup", 180, 130);
@@ -56,8 +57,9 @@ def open_text(text: str, folder: Path) -> Visit:
     return visit(BROWSER, page, folder / "profile")
 
 
-def test_everything_is_drawn_without_complaint(tmp_path: Path) -> None:
-    """A page with every kind of content, on which a structure is turned."""
+@pytest.fixture(scope="module")
+def visited(tmp_path_factory: pytest.TempPathFactory) -> Visit:
+    """A page with every kind of content, on which a structure was turned."""
     hostile = make_score()
     hostile.provenance.model = "</script><script>throw 'injected'</script><b>&amp;"
     text = report_text(
@@ -66,7 +68,12 @@ def test_everything_is_drawn_without_complaint(tmp_path: Path) -> None:
         controls={SYSTEM: two_protocols()},
         title="all of it",
     )
-    visited = open_text(text.replace("</body>", GESTURES + "</body>"), tmp_path)
+    folder = tmp_path_factory.mktemp("page")
+    return open_text(text.replace("</body>", GESTURES + "</body>"), folder)
+
+
+def test_everything_is_drawn_without_complaint(visited: Visit) -> None:
+    """Every place of a figure or structure has been drawn on."""
     check_quiet(visited)
     places = re.findall(r'id="(plot-\d+)" class="([^"]*)"', visited.dom)
     # Four scores have a dot plot, 13 histograms and failures, the bare one only failures; the
@@ -79,17 +86,13 @@ def test_everything_is_drawn_without_complaint(tmp_path: Path) -> None:
     assert all("data-view=" in canvas for canvas in canvases)
 
 
-def test_a_structure_turns(tmp_path: Path) -> None:
+def test_a_structure_turns(visited: Visit) -> None:
     """The view differs after dragging, and a click hides an element."""
-    text = report_text(scores=[make_score()]).replace("</body>", GESTURES + "</body>")
-    visited = open_text(text, tmp_path)
-    check_quiet(visited)
     body = re.search(r"<body[^>]*>", visited.dom)
     assert body is not None
     noted = dict(re.findall(r'data-(\w+)="([^"]*)"', body[0]))
     assert noted["before"] != noted["after"]
-    # An empty canvas of this size compresses to a few thousand characters.
-    assert int(noted["pixels"]) > 10_000
+    assert int(noted["pixels"]) > 1000
     assert noted["pressed"] == "false"
 
 

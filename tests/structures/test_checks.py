@@ -43,6 +43,10 @@ def _infinite_cell(atoms: Atoms) -> None:
     atoms.cell[0, 0] = np.inf
 
 
+def _far_away(atoms: Atoms) -> None:
+    atoms.positions[2, 0] = -1e300
+
+
 def _foreign(atoms: Atoms) -> None:
     atoms.symbols[1] = "Al"
 
@@ -70,6 +74,7 @@ def _sheared(atoms: Atoms) -> None:
 BROKEN: list[tuple[Callable[[Atoms], None], str, str]] = [
     (_nan, "not_finite", "NaN"),
     (_infinite_cell, "not_finite", "infinite"),
+    (_far_away, "not_finite", "beyond 1e7 A"),
     (_foreign, "foreign_element", "holds Al, which Fe5Ni3 does not"),
     (_too_few, "wrong_count", "has 7 atoms instead of 8"),
     (_none_left, "wrong_count", "has 0 atoms instead of 8"),

@@ -5,10 +5,10 @@ have there relative to the first. The energy change of a swap is then four look-
 correction for the pair itself, and an accepted swap shifts the fields of the neighbours.
 
 The shift that one site causes in another depends on their displacement alone. So the sites are
-ordered in *lines*, the cosets of a cyclic group of lattice translations: a line then receives a
-contiguous piece of a short table, eight values at a time in one vector instruction, and all tables
-together stay in the nearest cache. Supercells without a line length divisible by eight, and large
-ones, shift the fields of the neighbours one by one.
+ordered in *lines*, the cosets of a cyclic group of lattice translations: a line then receives
+contiguous pieces of a short table, each in one vector instruction, and all tables together stay in
+the near caches. Supercells whose lines do not fill a vector, and large ones, shift the fields of
+the neighbours one by one.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class KernelTables:
         Piece in which the fields of each site begin, and where in that piece.
     offset : ndarray of uint16 or int32, shape (n_sites, n_pieces)
         Where the displacements from a site to a piece begin.
-    shift : ndarray of int32, shape (n_pair_types, 2 * n_sites * (n_species - 1))
+    shift : ndarray of int32, shape (n_pair_types, line * n_sites * (n_species - 1))
         Change of the fields at a displacement when a site turns from the first species of a pair
         type into the second.
     correction : ndarray of int32, shape as `shift`
@@ -126,19 +126,20 @@ def build_tables(hamiltonian: IntegerHamiltonian) -> KernelTables:
     own = neighbors == np.arange(n_sites)[:, None]
     neighbors[own] = -1
 
-    # Joins by displacement, i.e. from kernel site 0, then twice along each line so that a piece
-    # which begins anywhere in a line can be read without wrapping.
+    # Joins by displacement, i.e. from kernel site 0, written once for every place in a line where a
+    # piece may begin: no piece then wraps, and each lies on a cache line.
     joins = np.zeros((len(pair), n_sites), dtype=np.int64)
     np.add.at(joins, (shells.shell_of[~own[0]], neighbors[0, ~own[0]]), 1)
-    joins = np.tile(joins.reshape(len(pair), n_lines, 1, line), (1, 1, 2, 1))
-    joins = joins.reshape(len(pair), 2 * n_sites)
+    by_line = joins.reshape(len(pair), n_lines, line)
+    joins = np.stack([np.roll(by_line, -begin, axis=-1) for begin in range(line)], axis=1)
+    joins = joins.reshape(len(pair), line * n_sites)
 
     half_steps = lattice.half_steps[order]
     first_of_line = half_steps[::line]
     displaced = first_of_line[None, :, :] - half_steps[:, None, :] + half_steps[0]
     target = rank[lattice.site_at(displaced)]
     n_fields = pair.shape[1] - 1
-    offset = (2 * line * (target // line) + target % line) * n_fields
+    offset = (target % line * n_lines + target // line) * line * n_fields
     widths = [w for w in VECTOR_WIDTHS if line * n_fields % w == 0]
     width = widths[0] if widths and n_sites <= MAX_DENSE_SITES else 0
     piece = width or line * n_fields
@@ -154,7 +155,7 @@ def build_tables(hamiltonian: IntegerHamiltonian) -> KernelTables:
         piece_of=(np.arange(n_sites) * n_fields // piece).astype(np.int32),
         place=(np.arange(n_sites) * n_fields % piece).astype(np.int32),
         offset=offset.astype(np.uint16 if offset.max() < 2**16 else np.int32),
-        shift=np.einsum("tsx,so->tox", coupling, joins).astype(np.int32).reshape(len(types), -1),
+        shift=aligned(np.einsum("tsx,so->tox", coupling, joins).reshape(len(types), -1)),
         correction=np.repeat((swap @ joins).astype(np.int32), n_fields, axis=1),
         neighbors=neighbors,
         neighbor_shift=np.ascontiguousarray(
@@ -188,16 +189,16 @@ def initial_fields(
     relative = pair[:, 1:, :] - pair[:, :1, :]
     values = relative[shell_of[None, :], :, occupation[tables.neighbors]]
     values[tables.neighbors < 0] = 0
-    fields = aligned_zeros(values.shape[0], values.shape[2])
-    fields[:] = values.sum(axis=1)
-    return fields
+    return aligned(values.sum(axis=1))
 
 
-def aligned_zeros(n_rows: int, n_columns: int) -> NDArray[np.int32]:
-    """Make an int32 array on a cache line, so that no vector of fields straddles two."""
-    buffer = np.zeros(n_rows * n_columns + 16, dtype=np.int32)
+def aligned(values: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Copy into an int32 array that begins on a cache line, so that no vector straddles two."""
+    buffer = np.zeros(values.size + 16, dtype=np.int32)
     start = (-buffer.ctypes.data // 4) % 16
-    return buffer[start : start + n_rows * n_columns].reshape(n_rows, n_columns)
+    copy = buffer[start : start + values.size].reshape(values.shape)
+    copy[:] = values
+    return copy
 
 
 def acceptance_thresholds(

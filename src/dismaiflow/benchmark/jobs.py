@@ -288,7 +288,7 @@ class CollectScoreMaker(Maker):
             published=compare_with_published(spec.name, reference.content_hash, protocol.name),
             per_run=[run.summary(name) for run, name in zip(runs, names, strict=True)],
             histograms=scorer.histograms(all_counts),
-            examples=_examples(jobstore, generated, counts, first),
+            examples=_examples(jobstore, generated, generated_counts, counts, first),
             provenance=Provenance(
                 model=model,
                 reference=reference_name,
@@ -408,24 +408,24 @@ def collect_counts(
     like: AlloyCounts,
 ) -> tuple[AlloyCounts, list[Failure]]:
     """Fetch the counts of a set and list everything in it that was not counted."""
-    sizes = generated.structures.chunk_sizes
-    found = list(chunks) if chunks is not None else [None] * len(sizes)
-    parts = []
-    failed = [failure.model_copy(update={"file": file}) for failure in generated.unreadable]
-    for chunk, blob in zip(found, generated.structures.chunks, strict=True):
-        if chunk is None:
-            lost = get_chunk(jobstore, blob).labels[INDEX_LABEL].tolist()
-            detail = "the job that was to count it did not finish"
-            failed.extend(
-                Failure(file=file, index=i, reason="job_failed", detail=detail) for i in lost
-            )
-            continue
-        counts = AlloyCounts.from_bytes(get_blob(jobstore, chunk.counts))
-        parts.append(counts)
-        failed.extend(
-            Failure(file=file, index=b.index, reason=b.reason, detail=b.detail) for b in counts.bad
-        )
+    parts = [
+        AlloyCounts.from_bytes(get_blob(jobstore, chunk.counts))
+        for chunk in chunks or []
+        if chunk is not None
+    ]
     counted = AlloyCounts.concatenate(parts) if parts else like.emptied()
+    failed = [failure.model_copy(update={"file": file}) for failure in generated.unreadable]
+    failed.extend(
+        Failure(file=file, index=b.index, reason=b.reason, detail=b.detail) for b in counted.bad
+    )
+    # Whatever no job has told of was lost with its job.
+    told = {*counted.indices.tolist(), *(failure.index for failure in failed)}
+    detail = "the job that was to count it did not finish"
+    failed.extend(
+        Failure(file=file, index=i, reason="job_failed", detail=detail)
+        for i in range(generated.n_frames)
+        if i not in told
+    )
     return counted, sorted(failed, key=lambda failure: failure.index)
 
 
@@ -452,16 +452,19 @@ def _scorer(
 def _examples(
     jobstore: Any,
     generated: list[GeneratedSet],
+    generated_counts: list[list[CountedChunk | None] | None],
     counts: list[AlloyCounts],
     reference: StructureSet,
 ) -> dict[str, Any]:
     """Pick the first scored structure and the first of the reference."""
     examples = {"reference": example(reference, 0)}
-    for one, counted in zip(generated, counts, strict=True):
-        if len(counted) == 0:
+    for one, chunks, counted in zip(generated, generated_counts, counts, strict=True):
+        if chunks is None or len(counted) == 0:
             continue
         wanted = int(counted.indices[0])
-        for blob in one.structures.chunks:
+        for blob, finished in zip(one.structures.chunks, chunks, strict=True):
+            if finished is None or finished.n_counted == 0:
+                continue
             chunk = get_chunk(jobstore, blob)
             place = np.flatnonzero(chunk.labels[INDEX_LABEL] == wanted)
             if len(place):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def dataset(
     systems: Annotated[
-        list[str], typer.Argument(metavar="SYSTEM...", help="Names or YAML files of alloys.")
+        list[str], typer.Argument(metavar="SYSTEM", help="Names or YAML files of alloys.")
     ],
     out_dir: Annotated[Path, typer.Option("--out", help="Each dataset becomes a folder in it.")],
     n: Annotated[

@@ -27,10 +27,11 @@ def find_system(name: str) -> SystemSpec:
     """Return a system by name or YAML file, the user's own folder included."""
     from dismaiflow.systems import get_system
 
-    return get_system(name, _system_dirs())
+    return get_system(name, system_dirs())
 
 
-def _system_dirs() -> list[Path]:
+def system_dirs() -> list[Path]:
+    """Return the folders of the user's specs that are there."""
     folder = load_settings().SYSTEMS_DIR
     return [folder] if folder.is_dir() else []
 

@@ -29,7 +29,7 @@ def score(
     generated: Annotated[
         list[Path],
         typer.Argument(
-            metavar="GENERATED...",
+            metavar="GENERATED",
             help="Generated structures: extxyz files, or folders or zips of CIFs or POSCARs; "
             "one per separately trained model.",
         ),
@@ -138,6 +138,7 @@ def _controls(
     kept = card_controls(dataset.card) if dataset is not None else {}
     if protocol.key in kept:
         return kept[protocol.key]
+    n_control = load_settings().N_CONTROL
     known = store.query_one(
         {
             "output.kind": "controls",
@@ -146,12 +147,13 @@ def _controls(
             "output.protocol.name": protocol.name,
             "output.protocol.version": protocol.version,
             "output.protocol.alignment": protocol.alignment,
+            "output.n_sampled": n_control,
         },
         load=True,
     )
     if known is not None:
         return ControlsDoc.model_validate(known["output"])
-    maker = AlloyControlsMaker(n=load_settings().N_CONTROL)
+    maker = AlloyControlsMaker(n=n_control)
     validation = None
     if dataset is not None and "val" in dataset.card.counts:
         chunk_size = maker.sample_maker.chunk_size

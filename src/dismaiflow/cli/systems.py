@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dismaiflow.cli.console import out, print_json
-from dismaiflow.cli.inputs import find_system
+from dismaiflow.cli.console import err, out, print_json
+from dismaiflow.cli.inputs import find_system, system_dirs
 from dismaiflow.errors import DismaiError
 
 app = typer.Typer(help="The systems that can be made and scored.", no_args_is_help=True)
@@ -22,11 +22,12 @@ def list_(json: JsonOption = False) -> None:
     """List the registered systems."""
     from rich.table import Table
 
-    from dismaiflow.settings import load_settings
-    from dismaiflow.systems import list_systems
+    from dismaiflow.systems import load_catalogue
 
-    folder = load_settings().SYSTEMS_DIR
-    specs = list_systems([folder] if folder.is_dir() else [])
+    catalogue = load_catalogue(system_dirs())
+    for reason in catalogue.broken.values():
+        err.print(f"left out: {reason}", style="yellow", markup=False, soft_wrap=True)
+    specs = [catalogue.specs[name] for name in sorted(catalogue.specs)]
     if json:
         print_json(
             [

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dismaiflow.report.dots import controls_plot
 from dismaiflow.report.markup import Html, Page, code, details, group_row, join, table, tag
 from dismaiflow.report.pieces import card, cards, remark_list, row_name, value_cells, value_row
-from dismaiflow.report.plots import autocorrelation_plot, controls_plot, order_plot
+from dismaiflow.report.plots import autocorrelation_plot, order_plot
 from dismaiflow.report.remarks import Remark, controls_remarks
 from dismaiflow.report.rows import (
     Row,

@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-#: A legend in one line above the figure, and the top margin that it needs.
-LEGEND = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
+#: Pixels of one row of a figure with rows, of what is around them, and of a legend above.
+ROW, AROUND, LEGEND_ROOM = 25, 62, 26
+
+#: Top margin of a figure with a legend.
+_LEGEND_MARGIN = 34
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Plot:
     data : list of dict
         Traces.
     layout : dict
-        Layout.
+        Layout, without the height.
     height : int
         In pixels.
     """
@@ -34,7 +37,7 @@ class Plot:
 
     def as_dict(self) -> dict[str, Any]:
         """Return traces and layout for the page."""
-        return {"data": self.data, "layout": self.layout}
+        return {"data": self.data, "layout": {**self.layout, "height": self.height}}
 
 
 def axis_title(text: str, size: int = 12) -> dict[str, Any]:
@@ -76,19 +79,11 @@ def vertical_line(x: float, dash: str) -> dict[str, Any]:
     }
 
 
-def side_text(text: str, y: float) -> dict[str, Any]:
-    """Return a number in the right margin of its row."""
-    return {
-        "text": text,
-        "xref": "paper",
-        "x": 1,
-        "xanchor": "left",
-        "xshift": 6,
-        "yref": "y",
-        "y": y,
-        "showarrow": False,
-        "font": {"size": 12, "color": "@ink"},
-    }
+def put_legend(layout: dict[str, Any]) -> None:
+    """Put a legend in one line above a figure."""
+    layout["legend"] = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
+    layout["showlegend"] = True
+    layout["margin"]["t"] = _LEGEND_MARGIN
 
 
 def named_ticks(labels: Sequence[str]) -> dict[str, Any]:
@@ -102,7 +97,7 @@ def named_ticks(labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def base_layout(height: int) -> dict[str, Any]:
+def base_layout() -> dict[str, Any]:
     """Return what all figures share."""
     axis = {
         "gridcolor": "@grid",
@@ -112,7 +107,6 @@ def base_layout(height: int) -> dict[str, Any]:
         "fixedrange": True,
     }
     return {
-        "height": height,
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": "@ink", "size": 13},

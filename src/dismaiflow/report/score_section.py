@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dismaiflow.report.dots import distance_plot
 from dismaiflow.report.markup import Html, Page, code, details, group_row, join, table, tag
 from dismaiflow.report.pieces import card, cards, remark_list, value_row
-from dismaiflow.report.plots import distance_plot, failures_plot, histogram_plot
+from dismaiflow.report.plots import failures_plot, histogram_plot
 from dismaiflow.report.remarks import floor_text, metric_reasons, score_remarks
 from dismaiflow.report.rows import (
     control_rows,

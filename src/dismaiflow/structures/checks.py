@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 #: Cell vectors may differ from the reference's by so much (Å).
 CELL_TOLERANCE = 1e-3
 
+#: Lengths beyond this (Å) are no better than infinite: as floats they leave no place for the eight
+#: decimals of a file, and their squares may overflow.
+LARGEST_LENGTH = 1e7
+
 
 @dataclass(frozen=True)
 class Expectation:
@@ -75,8 +79,8 @@ def find_problem(
     """
     part = structures.slice_of(index)
     cell = structures.cells[index]
-    if not (np.isfinite(structures.positions[part]).all() and np.isfinite(cell).all()):
-        return "not_finite", "a coordinate or cell length is NaN or infinite"
+    if not (_bounded(structures.positions[part]) and _bounded(cell)):
+        return "not_finite", "a coordinate or cell length is NaN, infinite or beyond 1e7 A"
     found = Counter(structures.numbers[part].tolist())
     foreign = sorted(set(found) - set(expected.composition))
     if foreign:
@@ -126,6 +130,11 @@ def check_structures(
         else:
             bad.append(BadFrame(index, *problem))
     return np.array(kept, dtype=np.int64), bad
+
+
+def _bounded(lengths: NDArray[np.float64]) -> bool:
+    """Say whether all lengths are numbers within bounds; NaN is not."""
+    return bool((np.abs(lengths) <= LARGEST_LENGTH).all())
 
 
 def _formula(composition: dict[int, int] | Counter[int]) -> str:

@@ -1,0 +1,139 @@
+"""A small alloy, stores to run flows on, and a record of the jobs that ran."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import bson
+import numpy as np
+import pytest
+from jobflow import Flow, Job, JobStore, run_locally
+from jobflow.core.reference import find_and_resolve_references
+from maggma.stores import MemoryStore
+from monty.json import jsanitize
+
+from dismaiflow.alloy.system import AlloySystem
+from dismaiflow.benchmark.jobs import INDEX_LABEL
+from dismaiflow.benchmark.schemas import Failure, GeneratedSet
+from dismaiflow.store.embedded import embedded_jobstore
+from dismaiflow.store.structures import put_structures
+from dismaiflow.structures.structure_set import StructureSet
+from dismaiflow.systems import SystemSpec, get_system
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+def small_alloy(name: str = "alloy-small", temperature: float = 1500) -> SystemSpec:
+    """Return the paper's alloy in a supercell of 2x2x2: 32 atoms."""
+    data = get_system("alloy-300K-wide").self_contained().model_dump(exclude={"sources"})
+    data |= {
+        "name": name,
+        "composition": {"Fe": 19, "Ni": 7, "Cr": 6},
+        "lattice": {"type": "fcc", "a": 3.6, "supercell": (2, 2, 2)},
+        "temperature": temperature,
+    }
+    return SystemSpec.from_dict(data)
+
+
+@pytest.fixture(scope="session")
+def spec() -> SystemSpec:
+    """Return the small alloy."""
+    return small_alloy()
+
+
+def random_alloys(spec: SystemSpec, n: int, seed: int) -> StructureSet:
+    """Return random occupancies, a hair off the sites, so that no quirk loses an atom."""
+    system = AlloySystem.from_spec(spec)
+    codes = [system.species.index(s) for s, k in system.composition.items() for _ in range(k)]
+    rng = np.random.default_rng(seed)
+    found = system.structures(np.array([rng.permutation(codes) for _ in range(n)], dtype=np.int8))
+    return StructureSet.uniform(
+        found.numbers.reshape(n, -1), found.positions.reshape(n, -1, 3) + 0.003, found.cells[0]
+    )
+
+
+def generated_set(
+    jobstore: JobStore,
+    structures: StructureSet,
+    chunk_size: int = 50,
+    unreadable: tuple[int, ...] = (),
+    name: str = "made.extxyz",
+) -> GeneratedSet:
+    """Put structures into a store as the command does, with gaps where frames were unreadable."""
+    n_frames = len(structures) + len(unreadable)
+    places = np.setdiff1d(np.arange(n_frames), unreadable)
+    return GeneratedSet(
+        name=name,
+        structures=put_structures(
+            jobstore, structures.with_labels({INDEX_LABEL: places}), chunk_size
+        ),
+        n_frames=n_frames,
+        unreadable=[
+            Failure(file=0, index=i, reason="unreadable", detail="no number") for i in unreadable
+        ],
+    )
+
+
+@pytest.fixture(params=["embedded", "memory"])
+def jobstore(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
+    """Return a connected store; the test runs once on each kind."""
+    if request.param == "embedded":
+        made = embedded_jobstore(tmp_path / "run.db")
+    else:
+        made = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    made.connect()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[JobStore]:
+    """Return a connected embedded store."""
+    made = embedded_jobstore(tmp_path / "run.db")
+    made.connect()
+    yield made
+    made.close()
+
+
+@dataclass
+class RanJobs:
+    """What ran: names, sizes of the specs, metadata."""
+
+    names: list[str] = field(default_factory=list)
+    first_names: list[str] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+    metadata: list[dict[str, Any]] = field(default_factory=list)
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> RanJobs:
+    """Record every job that runs, those of replacements included."""
+    record = RanJobs()
+    run = Job.run
+
+    def recorded(self: Job, *args: Any, **kwargs: Any) -> Any:
+        record.names.append(self.name)
+        if self.index == 1:
+            # jobflow adds a job of its own, with the next index, to each replacement
+            record.first_names.append(self.name)
+        document = jsanitize(self.as_dict(), strict=True, enum_values=True)
+        record.sizes[self.name] = max(record.sizes.get(self.name, 0), len(bson.encode(document)))
+        record.metadata.append(dict(self.metadata))
+        return run(self, *args, **kwargs)
+
+    monkeypatch.setattr(Job, "run", recorded)
+    return record
+
+
+@pytest.fixture
+def run_flow(tmp_path: Path) -> Callable[[Flow, JobStore], Any]:
+    """Return a function that runs a flow here and resolves its output."""
+
+    def run(flow: Flow, store: JobStore) -> Any:
+        run_locally(flow, store=store, root_dir=tmp_path / "jobs", log=False)
+        return find_and_resolve_references(flow.output, store)
+
+    return run
