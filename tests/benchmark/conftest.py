@@ -17,7 +17,7 @@ from dismaiflow.alloy.system import AlloySystem
 from dismaiflow.benchmark.jobs import INDEX_LABEL
 from dismaiflow.benchmark.schemas import Failure, GeneratedSet
 from dismaiflow.store.embedded import embedded_jobstore
-from dismaiflow.store.structures import put_structures
+from dismaiflow.store.structures import StructuresRef, put_structures
 from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec, get_system
 
@@ -44,15 +44,22 @@ def spec() -> SystemSpec:
     return small_alloy()
 
 
-def random_alloys(spec: SystemSpec, n: int, seed: int) -> StructureSet:
+def random_alloys(spec: SystemSpec, n: int, seed: int, shift: float = 0.003) -> StructureSet:
     """Return random occupancies, a hair off the sites, so that no quirk loses an atom."""
     system = AlloySystem.from_spec(spec)
     codes = [system.species.index(s) for s, k in system.composition.items() for _ in range(k)]
     rng = np.random.default_rng(seed)
     found = system.structures(np.array([rng.permutation(codes) for _ in range(n)], dtype=np.int8))
     return StructureSet.uniform(
-        found.numbers.reshape(n, -1), found.positions.reshape(n, -1, 3) + 0.003, found.cells[0]
+        found.numbers.reshape(n, -1), found.positions.reshape(n, -1, 3) + shift, found.cells[0]
     )
+
+
+def reference_set(
+    jobstore: JobStore, spec: SystemSpec, n: int, chunk_size: int = 50, seed: int = 99
+) -> StructuresRef:
+    """Put random occupancies, exactly on the sites, into a store."""
+    return put_structures(jobstore, random_alloys(spec, n, seed, shift=0.0), chunk_size)
 
 
 def generated_set(

@@ -26,7 +26,7 @@ from dismaiflow.store.structures import get_structures, put_structures
 from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec, get_system
 
-from .conftest import RanJobs, generated_set, random_alloys, small_alloy
+from .conftest import RanJobs, generated_set, random_alloys, reference_set, small_alloy
 from .test_published_alloy import DATA, MANIFEST, inputs
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def score(
     **options: Any,
 ) -> ScoreDoc:
     """Score generated sets against random alloys."""
-    reference = put_structures(store, random_alloys(spec, n_reference, seed=99), chunk_size)
+    reference = reference_set(store, spec, n_reference, chunk_size)
     flow = ScoreAlloyMaker().make(spec, protocol, reference, list(generated), **options)
     document = ScoreDoc.model_validate(run_flow(flow, store))
     check_sums(document)
@@ -283,7 +283,7 @@ def test_a_bad_reference_is_an_error_that_names_the_structure(
     embedded: JobStore, spec: SystemSpec, tmp_path: Any, heard: pytest.LogCaptureFixture
 ) -> None:
     """Its place in the set, not in its chunk."""
-    atoms = list(random_alloys(spec, 12, seed=6))
+    atoms = list(random_alloys(spec, 12, seed=6, shift=0.0))
     atoms[9].numbers[0] = 13
     reference = put_structures(embedded, StructureSet.from_atoms(atoms), 5)
     one = generated_set(embedded, random_alloys(spec, 3, seed=7))
@@ -312,7 +312,7 @@ def test_a_lost_reference_is_an_error(
     expected: str,
 ) -> None:
     """A score against half of the reference would be another score."""
-    reference = put_structures(embedded, random_alloys(spec, 12, seed=6), 5)
+    reference = reference_set(embedded, spec, 12, 5)
     if what == "chunk":
         embedded.additional_stores["data"].remove_docs({"blob_uuid": reference.chunks[1]})
     else:
@@ -394,7 +394,7 @@ def test_names_and_metadata_of_jobs(
     run_flow: Run, embedded: JobStore, spec: SystemSpec, ran: RanJobs
 ) -> None:
     """Every job, those of replacements too, bears the metadata; no two have one name."""
-    reference = put_structures(embedded, random_alloys(spec, 12, seed=6), 5)
+    reference = reference_set(embedded, spec, 12, 5)
     sets = [generated_set(embedded, random_alloys(spec, 12, seed=i), 5) for i in range(2)]
     flow = ScoreAlloyMaker().make(spec, PUBLISHED, reference, sets)
     metadata = {"run_id": "r1", "system": spec.name, "model": "m", "protocol": PUBLISHED.key}
@@ -412,7 +412,7 @@ def test_names_and_metadata_of_jobs(
 def test_controls_stand_beside_a_score(
     run_flow: Run, embedded: JobStore, spec: SystemSpec
 ) -> None:
-    reference = put_structures(embedded, random_alloys(spec, 30, seed=99))
+    reference = reference_set(embedded, spec, 30)
     made = AlloyControlsMaker(n=20).make(spec, [PUBLISHED], reference)
     controls = ControlsDoc.model_validate(run_flow(made, embedded)[PUBLISHED.key])
     one = generated_set(embedded, random_alloys(spec, 10, seed=1))
@@ -424,7 +424,7 @@ def test_controls_stand_beside_a_score(
 
 def test_controls(run_flow: Run, jobstore: JobStore, spec: SystemSpec) -> None:
     """Scored by both protocols on the same samples; the same seed gives the same, in any chunks."""
-    reference = put_structures(jobstore, random_alloys(spec, 30, seed=99), 11)
+    reference = reference_set(jobstore, spec, 30, 11)
     validation = generated_set(jobstore, random_alloys(spec, 8, seed=98), 3, name="validation")
     results = []
     for size, seed in ((250, 0), (7, 0), (7, 1)):
@@ -461,7 +461,7 @@ def test_a_control_that_fails_is_left_out(
         return get_model(name)
 
     monkeypatch.setattr(benchmark_jobs, "get_model", broken)
-    reference = put_structures(jobstore, random_alloys(spec, 10, seed=99))
+    reference = reference_set(jobstore, spec, 10)
     flow = AlloyControlsMaker(n=5).make(spec, [PUBLISHED], reference)
     document = ControlsDoc.model_validate(run_flow(flow, jobstore)[PUBLISHED.key])
     assert list(document.scores) == ["train-resample", "random-occupancy", "uniform-random"]
@@ -511,7 +511,7 @@ def test_benchmark_of_two_datasets(run_flow: Run, jobstore: JobStore, ran: RanJo
 def test_sizes_at_full_size(run_flow: Run, embedded: JobStore, ran: RanJobs) -> None:
     """1,000 structures of 256 atoms against 1,200, controls beside them: all below 1 MB."""
     spec = get_system("alloy-1500K-wide")
-    reference = put_structures(embedded, random_alloys(spec, 1200, seed=1))
+    reference = reference_set(embedded, spec, 1200)
     made = random_alloys(spec, 1000, seed=2)
     one = generated_set(embedded, made)
     scores = {f"control-{i}": dict.fromkeys("abcdefghi", 1.234567891234) for i in range(20)}
@@ -535,7 +535,7 @@ def test_sizes_where_everything_fails(
     run_flow: Run, embedded: JobStore, spec: SystemSpec, ran: RanJobs
 ) -> None:
     """Three files of 1,000 frames, none of which can be read, with the longest messages."""
-    reference = put_structures(embedded, random_alloys(spec, 5, seed=1))
+    reference = reference_set(embedded, spec, 5)
     sets = []
     for number in range(3):
         one = generated_set(embedded, StructureSet.from_atoms([]), name=f"{number}.extxyz")

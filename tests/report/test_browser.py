@@ -11,7 +11,6 @@ from tests.report.documents import (
     SYSTEM,
     make_bare,
     make_card,
-    make_comparable,
     make_score,
     make_several,
     two_protocols,
@@ -63,7 +62,7 @@ def visited(tmp_path_factory: pytest.TempPathFactory) -> Visit:
     hostile = make_score()
     hostile.provenance.model = "</script><script>throw 'injected'</script><b>&amp;"
     text = report_text(
-        scores=[make_score(), make_several(), make_bare(), make_comparable(), hostile],
+        scores=[hostile, make_several(), make_bare()],
         datasets=[make_card()],
         controls={SYSTEM: two_protocols()},
         title="all of it",
@@ -76,13 +75,13 @@ def test_everything_is_drawn_without_complaint(visited: Visit) -> None:
     """Every place of a figure or structure has been drawn on."""
     check_quiet(visited)
     places = re.findall(r'id="(plot-\d+)" class="([^"]*)"', visited.dom)
-    # Four scores have a dot plot, 13 histograms and failures, the bare one only failures; the
+    # Two scores have a dot plot, 13 histograms and failures, the bare one only failures; the
     # dataset has order, autocorrelation and controls.
-    assert len(places) == 4 * 15 + 1 + 3
+    assert len(places) == 2 * 15 + 1 + 3
     assert all("js-plotly-plot" in classes for _, classes in places)
     assert visited.dom.count('class="main-svg"') >= len(places)
     canvases = re.findall(r"<canvas[^>]*>", visited.dom)
-    assert len(canvases) == 4 * 2
+    assert len(canvases) == 2 * 2
     assert all("data-view=" in canvas for canvas in canvases)
 
 

@@ -150,21 +150,37 @@ def find_basis(
 
 
 @numba.njit(cache=True, nogil=True)
-def _bins(
-    positions: NDArray[np.float64], inverse: NDArray[np.float64], n_bins: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sort atoms into boxes of the cell; return the first atom of each box and the chains."""
-    head = np.full((n_bins[0], n_bins[1], n_bins[2]), -1, np.int64)
-    following = np.full(positions.shape[0], -1, np.int64)
+def _boxes(
+    positions: NDArray[np.float64], inverse: NDArray[np.float64], n_boxes: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """List in every box of the cell the atoms of it and of the 26 boxes around it.
+
+    Returns
+    -------
+    first : ndarray of int64, shape n_boxes
+        First entry of each box, -1 if it has none.
+    atom, following : ndarray of int64, shape (27 * n_atoms,)
+        Atom of each entry, and the next entry of its box; atoms come in ascending order.
+    """
+    first = np.full((n_boxes[0], n_boxes[1], n_boxes[2]), -1, np.int64)
+    atom = np.empty(27 * positions.shape[0], np.int64)
+    following = np.empty(27 * positions.shape[0], np.int64)
     fraction = np.empty(3)
     box = np.empty(3, np.int64)
+    n = 0
     for k in range(positions.shape[0] - 1, -1, -1):
         _times(positions[k], inverse, fraction)
         for x in range(3):
-            box[x] = int(np.floor((fraction[x] - np.floor(fraction[x])) * n_bins[x])) % n_bins[x]
-        following[k] = head[box[0], box[1], box[2]]
-        head[box[0], box[1], box[2]] = k
-    return head, following
+            box[x] = int(np.floor((fraction[x] - np.floor(fraction[x])) * n_boxes[x]))
+        for step in range(27):
+            u = (box[0] + step // 9 - 1) % n_boxes[0]
+            v = (box[1] + step // 3 % 3 - 1) % n_boxes[1]
+            w = (box[2] + step % 3 - 1) % n_boxes[2]
+            atom[n] = k
+            following[n] = first[u, v, w]
+            first[u, v, w] = n
+            n += 1
+    return first, atom, following
 
 
 @numba.njit(cache=True, nogil=True)
@@ -174,35 +190,29 @@ def _arrive(
     positions: NDArray[np.float64],
     cell: NDArray[np.float64],
     inverse: NDArray[np.float64],
-    head: NDArray[np.int64],
+    first: NDArray[np.int64],
+    atom: NDArray[np.int64],
     following: NDArray[np.int64],
-    radius: float,
 ) -> int:
-    """Find the atom nearest to a point of the cell through the boxes around it, or -1.
+    """Find the atom nearest to a point of the cell, within the radius of a site, or -1.
 
     Of atoms in one place the last is taken, as `nearest` does.
     """
-    n_bins = head.shape
     best = -1
-    best_square = radius**2
-    box = np.empty(3, np.int64)
-    for x in range(3):
-        box[x] = int(fraction[x] * n_bins[x])
+    best_square = SITE_RADIUS**2
+    n_boxes = first.shape
+    entry = first[
+        int(fraction[0] * n_boxes[0]), int(fraction[1] * n_boxes[1]), int(fraction[2] * n_boxes[2])
+    ]
     difference = np.empty(3)
-    for u in range(-1, 2):
-        for v in range(-1, 2):
-            for w in range(-1, 2):
-                k = head[
-                    (box[0] + u) % n_bins[0], (box[1] + v) % n_bins[1], (box[2] + w) % n_bins[2]
-                ]
-                while k >= 0:
-                    for x in range(3):
-                        difference[x] = positions[k, x] - point[x]
-                    square = minimum_image_square(difference, cell, inverse)
-                    if square <= best_square:
-                        best_square = square
-                        best = k
-                    k = following[k]
+    while entry >= 0:
+        for x in range(3):
+            difference[x] = positions[atom[entry], x] - point[x]
+        square = minimum_image_square(difference, cell, inverse)
+        if square <= best_square:
+            best_square = square
+            best = atom[entry]
+        entry = following[entry]
     return best
 
 
@@ -237,10 +247,10 @@ def _count(
     shell_of: NDArray[np.int64],
     n_shells: int,
     n_species: int,
-    n_bins: NDArray[np.int64],
+    n_boxes: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], bool]:
     """Count ordered pairs, and whether any first neighbour is missing."""
-    head, following = _bins(positions, inverse, n_bins)
+    first, atom, following = _boxes(positions, inverse, n_boxes)
     counts = np.zeros((n_shells, n_species, n_species), np.int64)
     missing = False
     point = np.empty(3)
@@ -250,7 +260,7 @@ def _count(
             for x in range(3):
                 point[x] = positions[i, x] + vectors[k, x]
             _round_into_cell(point, cell, inverse, fraction)
-            j = _arrive(point, fraction, positions, cell, inverse, head, following, SITE_RADIUS)
+            j = _arrive(point, fraction, positions, cell, inverse, first, atom, following)
             if j >= 0:
                 counts[shell_of[k], codes[i], codes[j]] += 1
             elif shell_of[k] == 0:
@@ -325,9 +335,9 @@ def count_off_lattice(
     turned = ideal @ axes
     turned *= (np.linalg.norm(ideal, axis=1) / np.linalg.norm(turned, axis=1))[:, None]
     heights = 1 / np.linalg.norm(inverse, axis=0)
-    n_bins = np.maximum(heights // (SITE_RADIUS + 0.01), 3).astype(np.int64)
+    n_boxes = np.maximum(heights // (SITE_RADIUS + 0.01), 3).astype(np.int64)
     counts, missing = _count(
-        positions, codes, cell, inverse, turned, shells.shell_of, n_shells, n_species, n_bins
+        positions, codes, cell, inverse, turned, shells.shell_of, n_shells, n_species, n_boxes
     )
     n_vacancies = 0
     if missing:

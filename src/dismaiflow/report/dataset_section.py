@@ -36,6 +36,17 @@ if TYPE_CHECKING:
     from dismaiflow.benchmark.schemas import ControlsDoc
     from dismaiflow.structures.dataset import DatasetCard
 
+#: Names of settings that are not plain from their keys.
+_SETTINGS = {
+    "name": "protocol",
+    "temperature": "temperature (K)",
+    "n_runs": "runs",
+    "n_passes": "passes per run",
+    "snapshot_interval": "passes between snapshots",
+    "anneal_from": "annealed from (K)",
+    "energy_quantum_ev": "energy quantum (eV)",
+}
+
 
 def dataset_section(page: Page, dataset: DatasetCard, controls: Mapping[str, ControlsDoc]) -> Html:
     """Return everything about one dataset.
@@ -254,7 +265,8 @@ def _provenance(page: Page, dataset: DatasetCard) -> Html:
     if settings.get("protocol") == settings.get("name"):
         settings.pop("protocol", None)
     rows: list[Sequence[object]] = [
-        [key.replace("_", " "), _setting(value)] for key, value in settings.items()
+        [_SETTINGS.get(key, key.replace("_", " ")), _setting(value)]
+        for key, value in settings.items()
     ]
     rows.append(["made", dataset.created])
     versions = ", ".join(f"{name} {version}" for name, version in dataset.versions.items())

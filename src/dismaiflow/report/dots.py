@@ -253,6 +253,8 @@ def _marks(
         "error_x": {
             "type": "data",
             "symmetric": False,
+            # Intervals of no length would be drawn as strokes through the marks.
+            "visible": any(v.low is not None and v.high is not None for v in values),
             "array": [h - a for h, a in zip(high, x, strict=True)],
             "arrayminus": [a - b for a, b in zip(x, low, strict=True)],
             "color": marker["color"],
