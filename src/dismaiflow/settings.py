@@ -37,9 +37,6 @@ class DismaiSettings(BaseSettings):
         1000,
         description="Structures that a control is sampled with, as many as the paper's models.",
     )
-    WORKERS: PositiveInt = Field(
-        os.cpu_count() or 1, description="Threads that a job may use on this machine."
-    )
 
     @classmethod
     def settings_customise_sources(
