@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import dismaiflow
 
@@ -14,12 +16,19 @@ for module in pkgutil.walk_packages(dismaiflow.__path__, "dismaiflow."):
     with suppress(ImportError):
         importlib.import_module(module.name)
 
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
 project = "dismaiflow"
 author = "the dismaiflow developers"
 copyright = author
 release = dismaiflow.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "generated_tables",
+]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"dismaiflow {release}"

@@ -31,7 +31,6 @@ def test_defaults_lie_in_the_home(home: Path) -> None:
     assert paths == (home / ".dismai" / "store.sqlite", home / ".dismai" / "systems")
     assert settings.CHUNK_SIZE == 50
     assert settings.N_CONTROL == 1000
-    assert settings.WORKERS >= 1
     assert config_file() == home / ".dismai.yaml"
 
 
@@ -90,8 +89,8 @@ def test_wrong_files_are_told_in_one_line(home: Path, content: bytes, message: s
 
 def test_wrong_variables_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong value in the environment."""
-    monkeypatch.setenv("DISMAI_WORKERS", "none")
-    with pytest.raises(DismaiError, match=r"setting WORKERS .*or the environment"):
+    monkeypatch.setenv("DISMAI_N_CONTROL", "none")
+    with pytest.raises(DismaiError, match=r"setting N_CONTROL .*or the environment"):
         load_settings()
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import bson
 import numpy as np
@@ -12,25 +13,25 @@ import pytest
 from jobflow import Flow, JobStore, run_locally
 
 from dismaiflow.alloy.flows import AlloyDatasetMaker
+from dismaiflow.benchmark import control_jobs
 from dismaiflow.benchmark import jobs as benchmark_jobs
 from dismaiflow.benchmark.alloy_analysis import AlloyAnalyser, AlloyCounts
+from dismaiflow.benchmark.control_jobs import SampleControlMaker
 from dismaiflow.benchmark.flows import AlloyControlsMaker, ScoreAlloyMaker
-from dismaiflow.benchmark.jobs import SampleControlMaker
+from dismaiflow.benchmark.jobs import store_generated
 from dismaiflow.benchmark.protocol import ScoringProtocol
-from dismaiflow.benchmark.schemas import ControlsDoc, Failure, ScoreDoc
+from dismaiflow.benchmark.schemas import ControlsDoc, ScoreDoc
 from dismaiflow.campaigns.alloy import AlloyBenchmarkMaker
 from dismaiflow.models.registry import get_model
 from dismaiflow.progress import listening
 from dismaiflow.store.blobs import MAX_BLOB_BYTES
 from dismaiflow.store.structures import get_structures, put_structures
+from dismaiflow.structures.read import BadFrame
 from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec, get_system
 
 from .conftest import RanJobs, generated_set, random_alloys, reference_set, small_alloy
 from .test_published_alloy import DATA, MANIFEST, inputs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 PUBLISHED = ScoringProtocol(name="published")
 CORRECTED = ScoringProtocol(name="corrected")
@@ -39,7 +40,8 @@ CONTROLS = ["train-resample", "random-occupancy", "rattled", "uniform-random"]
 #: The limit of the design on documents and job specs (bytes of BSON).
 MEGABYTE = 1_000_000
 
-Run = "Callable[[Flow, JobStore], Any]"
+#: A function that runs a flow here and returns its output.
+Run = Callable[[Flow, JobStore], Any]
 
 
 def spoilt(spec: SystemSpec, n: int = 98, seed: int = 1) -> tuple[StructureSet, dict[str, int]]:
@@ -219,9 +221,7 @@ def test_a_failed_chunk_costs_its_structures_only(
 
     places = np.setdiff1d(np.arange(40), [16])
     others = made.select(np.flatnonzero(~np.isin(places, lost)))
-    alone = score(
-        run_flow, jobstore, spec, generated_set(jobstore, others, 50), protocol=protocol
-    )
+    alone = score(run_flow, jobstore, spec, generated_set(jobstore, others, 50), protocol=protocol)
     assert alone.n_scored == 32
     assert document.metrics["d_cluster"] == alone.metrics["d_cluster"]
 
@@ -394,9 +394,7 @@ def test_names_and_metadata_of_jobs(
     assert all(metadata.items() <= found.items() for found in ran.metadata)
 
 
-def test_controls_stand_beside_a_score(
-    run_flow: Run, embedded: JobStore, spec: SystemSpec
-) -> None:
+def test_controls_stand_beside_a_score(run_flow: Run, embedded: JobStore, spec: SystemSpec) -> None:
     reference = reference_set(embedded, spec, 30)
     made = AlloyControlsMaker(n=20).make(spec, [PUBLISHED], reference)
     controls = ControlsDoc.model_validate(run_flow(made, embedded)[PUBLISHED.key])
@@ -446,7 +444,7 @@ def test_a_control_that_fails_is_left_out(
             raise RuntimeError("no luck")
         return get_model(name)
 
-    monkeypatch.setattr(benchmark_jobs, "get_model", broken)
+    monkeypatch.setattr(control_jobs, "get_model", broken)
     reference = reference_set(jobstore, spec, 10)
     flow = AlloyControlsMaker(n=5).make(spec, [PUBLISHED], reference)
     document = ControlsDoc.model_validate(run_flow(flow, jobstore)[PUBLISHED.key])
@@ -520,19 +518,34 @@ def test_sizes_at_full_size(run_flow: Run, embedded: JobStore, ran: RanJobs) -> 
 def test_sizes_where_everything_fails(
     run_flow: Run, embedded: JobStore, spec: SystemSpec, ran: RanJobs
 ) -> None:
-    """Three files of 1,000 frames, none of which can be read, with the longest messages."""
+    """Three files of 5,000 frames, none of which can be read, with the longest messages."""
     reference = reference_set(embedded, spec, 5)
-    sets = []
-    for number in range(3):
-        one = generated_set(embedded, StructureSet.from_atoms([]), name=f"{number}.extxyz")
-        one.n_frames = 1000
-        one.unreadable = [
-            Failure(file=number, index=i, reason="unreadable", detail=f"{i}: {'x' * 200}")
-            for i in range(1000)
-        ]
-        sets.append(one)
+    nothing = StructureSet.from_atoms([])
+    frames = [BadFrame(i, "unreadable", f"{i}: {'x' * 200}") for i in range(5000)]
+    sets = [
+        store_generated(embedded, f"{number}.extxyz", nothing, 50, nothing_at, frames)
+        for number, nothing_at in enumerate([np.empty(0, dtype=np.int64)] * 3)
+    ]
     flow = ScoreAlloyMaker().make(spec, PUBLISHED, reference, sets)
     document = ScoreDoc.model_validate(run_flow(flow, embedded))
     check_sums(document)
-    assert document.failures == {"unreadable": 3000}
+    assert document.failures == {"unreadable": 15000}
+    assert document.failed[0].detail == frames[0].detail
     check_sizes(embedded, ran)
+
+
+def test_gaps_of_unreadable_frames(run_flow: Run, embedded: JobStore, spec: SystemSpec) -> None:
+    """A set with gaps scores as the same structures without, whichever way they are listed."""
+    made = random_alloys(spec, 6, seed=1)
+    frames = [BadFrame(2, "unreadable", "no number"), BadFrame(7, "unreadable", "no number")]
+    places = np.array([0, 1, 3, 4, 5, 6])
+    blob = store_generated(embedded, "made.extxyz", made, 4, places, frames)
+    listed = generated_set(embedded, made, 4, unreadable=(2, 7))
+    assert blob.structures == listed.structures
+    assert blob.n_frames == listed.n_frames == 8
+    first, second = (score(run_flow, embedded, spec, one) for one in (blob, listed))
+    assert strip(first) == strip(second)
+    assert [f.index for f in first.failed] == [2, 7]
+    whole = score(run_flow, embedded, spec, store_generated(embedded, "made.extxyz", made, 4))
+    assert whole.metrics["d_cluster"] == first.metrics["d_cluster"]
+    assert (whole.n_generated, whole.failures) == (6, {})

@@ -476,23 +476,29 @@ def test_a_full_disk_for_a_dataset(
     assert contents(disk) == {}
 
 
-def _make_read_only(folder: Path) -> None:
-    """Take away the right to write, also from root."""
+@pytest.fixture
+def closing_disk(
+    small_disk: Callable[[str], Path], tmp_path: Path
+) -> tuple[Path, Callable[[], object]]:
+    """Return a folder, and a function that takes away the right to write in it, also from root."""
     if os.geteuid():
-        folder.chmod(0o500)
-    else:
-        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        folder = tmp_path / "disk_0"
+        folder.mkdir()
+        return folder, lambda: folder.chmod(0o500)
+    folder = small_disk("20m")
+    command = ["mount", "-o", "remount,ro", str(folder)]
+    return folder, lambda: subprocess.run(command, check=True)
 
 
 def test_folders_that_cannot_be_written(
     refused: Callable[..., str],
     dismai: Dismai,
     spec: Path,
-    small_disk: Callable[[str], Path],
+    closing_disk: tuple[Path, Callable[[], object]],
 ) -> None:
     """Told before any work, for the target and for a folder that would have to be made."""
-    disk = small_disk("64k")
-    _make_read_only(disk)
+    disk, close = closing_disk
+    close()
     for out in (disk, disk / "a" / "out"):
         assert refused(out=out).startswith(f"{disk}: not writable; choose another path")
     line = dismai("dataset", spec, "--out", disk / "data", *SMALL).refusal
@@ -518,10 +524,9 @@ def test_a_full_disk_for_the_store(
         ("dataset", spec, "--out", tmp_path / "data", *SMALL, "--json"),
         ("score", spec, path, *words),
     ):
-        with unchanged(tmp_path):
-            line = dismai(*command, DISMAI_STORE_PATH=disk / "store.sqlite").refusal
+        line = dismai(*command, DISMAI_STORE_PATH=disk / "store.sqlite").refusal
+        assert sorted(p.name for p in tmp_path.iterdir()) == [disk.name, path.name]
         assert f"{disk / 'store.sqlite'}: its disk is full" in line
-        assert "DISMAI_STORE_PATH" in line
     subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
     ran = dismai("score", spec, path, *words, DISMAI_STORE_PATH=disk / "store.sqlite")
     assert ran.code == 0, ran.err
@@ -551,16 +556,17 @@ def test_a_store_that_cannot_be_written(
     spec: Path,
     data: Path,
     write: Callable[..., Path],
-    small_disk: Callable[[str], Path],
+    closing_disk: tuple[Path, Callable[[], object]],
     refused: Callable[..., str],
     tmp_path: Path,
 ) -> None:
     """A store that was made before, and one that would be made."""
-    disk = small_disk("20m")
+    disk, close = closing_disk
     store = disk / "store.sqlite"
     words = ("score", spec, write(6), "--reference", data, "--out", tmp_path / "out", "--json")
     assert dismai(*words, DISMAI_STORE_PATH=store).code == 0
-    _make_read_only(disk)
+    shutil.rmtree(tmp_path / "out")
+    close()
     for path in (store, disk / "new.sqlite"):
         line = refused(DISMAI_STORE_PATH=path)
         assert str(path) in line

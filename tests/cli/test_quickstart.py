@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cli.conftest import Dismai
 
-SMALL = ("--n-passes", "200", "--n", "20", "--n-control", "10")
+SMALL = ("--n-passes", "400", "--n", "10", "--n-control", "10")
 
 
 def test_four_datasets_a_table_and_a_report(
@@ -28,7 +28,7 @@ def test_four_datasets_a_table_and_a_report(
     for name in ALLOYS:
         assert name in ran.words
         card = json.loads((tmp_path / "quick" / name / "dataset.json").read_text())
-        assert card["counts"] == {"train": 16, "val": 4}
+        assert card["counts"] == {"train": 8, "val": 2}
         assert set(card["controls"]) == {"published-1-fixed", "corrected-1-registered"}
     # The paper's table stands beside the controls.
     assert "CryinGAN" in ran.words

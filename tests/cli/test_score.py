@@ -352,14 +352,19 @@ def test_people_see_a_table(
 
 
 def test_an_empty_folder_may_be_there(
-    dismai: Dismai, spec: Path, data: Path, write: Callable[..., Path], tmp_path: Path
+    dismai: Dismai,
+    spec: Path,
+    data: Path,
+    write: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """``--out .`` in an empty folder is fine."""
     path = write(6)
     folder = tmp_path / "empty"
     folder.mkdir()
-    words = ("score", spec, path, "--reference", data, "--out", ".", "--json")
-    ran = dismai.execute(*words, cwd=folder)
+    monkeypatch.chdir(folder)
+    ran = dismai("score", spec, path, "--reference", data, "--out", ".", "--json")
     assert (ran.code, ran.err) == (0, "")
     assert sorted(contents(folder)) == ["report.html", "score.json"]
 

@@ -119,14 +119,16 @@ def test_new_systems_work_as_they_are(dismai: Dismai, kind: str, tmp_path: Path)
         path.unlink()
 
 
-def test_a_new_alloy_needs_no_python(dismai: Dismai, tmp_path: Path) -> None:
+def test_a_new_alloy_needs_no_python(
+    dismai: Dismai, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """New, check, dataset, score: four commands in an empty folder."""
-    run = lambda *words: dismai.execute(*words, cwd=tmp_path)  # noqa: E731
-    assert "wrote mine.yaml" in run("systems", "new", "mine").words
-    assert "Cu81Au27, 108 atoms" in run("systems", "check", "mine.yaml").words
-    assert "wrote data/mine" in run("dataset", "mine.yaml", "--out", "data", *SMALL).words
+    monkeypatch.chdir(tmp_path)
+    assert "wrote mine.yaml" in dismai("systems", "new", "mine").words
+    assert "Cu81Au27, 108 atoms" in dismai("systems", "check", "mine.yaml").words
+    assert "wrote data/mine" in dismai("dataset", "mine.yaml", "--out", "data", *SMALL).words
     words = ("--reference", "data/mine", "--out", "score")
-    assert "6 of 6" in run("score", "mine.yaml", "data/mine/val.extxyz", *words).words
+    assert "6 of 6" in dismai("score", "mine.yaml", "data/mine/val.extxyz", *words).words
     assert sorted(contents(tmp_path / "score")) == ["report.html", "score.json"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "mine.yaml", "score"]
 

@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING
 
 from jobflow import Flow, Job, Maker, OnMissing
 
-from dismaiflow.benchmark.jobs import (
-    CollectControlsMaker,
-    CollectScoreMaker,
-    CountSetMaker,
-    SampleControlMaker,
-)
+from dismaiflow.benchmark.control_jobs import CollectControlsMaker, SampleControlMaker
+from dismaiflow.benchmark.jobs import CollectScoreMaker, CountSetMaker
 from dismaiflow.models.baselines import CONTROLS
 
 if TYPE_CHECKING:

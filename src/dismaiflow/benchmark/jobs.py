@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,19 +33,26 @@ from dismaiflow.benchmark.schemas import (
 )
 from dismaiflow.errors import DismaiError
 from dismaiflow.metrics.bootstrap import SEED as BOOTSTRAP_SEED
-from dismaiflow.models.registry import get_model
 from dismaiflow.progress import report
 from dismaiflow.store.blobs import current_jobstore, get_blob, put_blob
-from dismaiflow.store.structures import StructuresRef, get_chunk, get_structures, put_structures
+from dismaiflow.store.structures import StructuresRef, get_chunk, put_structures
 from dismaiflow.structures.checks import Expectation, check_structures
 from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jobflow import JobStore
+    from numpy.typing import NDArray
+
+    from dismaiflow.structures.read import BadFrame
 
 #: Kind under which counts are stored.
 COUNTS_KIND = "alloy_counts"
+
+#: Kind under which lists of unreadable frames are stored.
+UNREADABLE_KIND = "unreadable_frames"
 
 #: Label that tells the place of a structure in its source.
 INDEX_LABEL = "index"
@@ -263,7 +271,7 @@ class CollectScoreMaker(Maker):
         jobstore = current_jobstore()
         first = first_chunk(jobstore, reference)
         alloy, _ = alloy_in_cell(spec, first.select([0]))
-        scorer = _scorer(alloy, protocol, reference_counts)
+        scorer = build_scorer(alloy, protocol, reference_counts)
         runs: list[RunScore] = []
         counts: list[AlloyCounts] = []
         for file, (one, chunks) in enumerate(zip(generated, generated_counts, strict=True)):
@@ -300,103 +308,43 @@ class CollectScoreMaker(Maker):
         )
 
 
-@dataclass
-class SampleControlMaker(Maker):
-    """Sample a baseline.
-
-    Parameters
-    ----------
-    name : str
-        The job name.
-    chunk_size : int
-        Structures of a stored chunk.
-    """
-
-    name: str = "sample control"
-    chunk_size: int = 250
-
-    @job(config=_STORE, output_schema=GeneratedSet)
-    def make(self, control: str, reference: StructuresRef, n: int, seed: int) -> GeneratedSet:
-        """Sample.
-
-        Parameters
-        ----------
-        control : str
-            Name of a model.
-        reference : StructuresRef
-            The set that it is given to learn from.
-        n : int
-            Structures to draw.
-        seed : int
-            Seed.
-        """
-        jobstore = current_jobstore()
-        model = get_model(control)
-        model.fit(get_structures(jobstore, reference), seed)
-        return store_generated(jobstore, control, model.sample(n, seed), self.chunk_size)
-
-
-@dataclass
-class CollectControlsMaker(Maker):
-    """Score all controls against one reference.
-
-    Parameters
-    ----------
-    name : str
-        The job name.
-    """
-
-    name: str = "collect alloy controls"
-
-    @job(config=_STORE, output_schema=ControlsDoc)
-    def make(
-        self,
-        spec: SystemSpec,
-        protocol: ScoringProtocol,
-        reference: StructuresRef,
-        reference_counts: list[CountedChunk | None] | None,
-        controls: dict[str, GeneratedSet | None],
-        control_counts: dict[str, list[CountedChunk | None] | None],
-        n_sampled: int,
-        seed: int,
-    ) -> ControlsDoc:
-        """Score; parameters as for `CollectScoreMaker`, the controls by name."""
-        jobstore = current_jobstore()
-        alloy, _ = alloy_in_cell(spec, first_chunk(jobstore, reference).select([0]))
-        scorer = _scorer(alloy, protocol, reference_counts)
-        scores: dict[str, dict[str, float | None]] = {}
-        failures: dict[str, dict[str, int]] = {}
-        for name, one in controls.items():
-            if one is None:
-                continue
-            counted, failed = collect_counts(
-                jobstore, one, control_counts[name], 0, scorer.reference
-            )
-            run = scorer.score_run(counted, one.n_frames, failed)
-            scores[name] = {key: metric.value for key, metric in run.metrics.items()}
-            scores[name] |= run.distribution
-            failures[name] = count_reasons(failed)
-        return ControlsDoc(
-            system=spec.name,
-            protocol=protocol,
-            reference_hash=reference.content_hash,
-            n_sampled=n_sampled,
-            seed=seed,
-            scores=scores,
-            failures=failures,
-        )
-
-
 def store_generated(
-    jobstore: Any, name: str, structures: StructureSet, chunk_size: int
+    jobstore: Any,
+    name: str,
+    structures: StructureSet,
+    chunk_size: int,
+    indices: NDArray[np.int64] | None = None,
+    unreadable: Sequence[BadFrame] = (),
 ) -> GeneratedSet:
-    """Put sampled structures into the store, with their places as labels."""
-    places = {INDEX_LABEL: np.arange(len(structures))}
-    placed = structures.with_labels(structures.labels | places)
+    """Put structures to be scored into the store, with their places as labels.
+
+    Parameters
+    ----------
+    jobstore : JobStore
+        Connected.
+    name : str
+        Name of their source.
+    structures : StructureSet
+        Those that could be read, or were sampled.
+    chunk_size : int
+        Structures that one job counts.
+    indices : ndarray of int64, shape (n_structures,), optional
+        Place of each in the source; by default there were no others.
+    unreadable : sequence of BadFrame
+        The others.
+    """
+    places = np.arange(len(structures)) if indices is None else indices
+    blob = None
+    if unreadable:
+        frames = [[bad.index, bad.reason, bad.detail] for bad in unreadable]
+        blob = put_blob(jobstore, json.dumps(frames).encode(), UNREADABLE_KIND)
     return GeneratedSet(
         name=name,
-        structures=put_structures(jobstore, placed, chunk_size),
-        n_frames=len(structures),
+        structures=put_structures(
+            jobstore, structures.with_labels(structures.labels | {INDEX_LABEL: places}), chunk_size
+        ),
+        n_frames=len(structures) + len(unreadable),
+        unreadable_blob=blob,
     )
 
 
@@ -415,6 +363,11 @@ def collect_counts(
     ]
     counted = AlloyCounts.concatenate(parts) if parts else like.emptied()
     failed = [failure.model_copy(update={"file": file}) for failure in generated.unreadable]
+    if generated.unreadable_blob is not None:
+        failed.extend(
+            Failure(file=file, index=index, reason=reason, detail=detail)
+            for index, reason, detail in json.loads(get_blob(jobstore, generated.unreadable_blob))
+        )
     failed.extend(
         Failure(file=file, index=b.index, reason=b.reason, detail=b.detail) for b in counted.bad
     )
@@ -429,7 +382,7 @@ def collect_counts(
     return counted, sorted(failed, key=lambda failure: failure.index)
 
 
-def _scorer(
+def build_scorer(
     alloy: AlloySystem, protocol: ScoringProtocol, chunks: list[CountedChunk | None] | None
 ) -> AlloyScorer:
     """Build a scorer from the counts of the reference, all of which must be there."""

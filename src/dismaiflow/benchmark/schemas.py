@@ -38,12 +38,15 @@ class GeneratedSet(BaseModel):
         Frames in the source, readable or not.
     unreadable : list of Failure
         Those that could not.
+    unreadable_blob : str, optional
+        Blob that lists them instead, so that no number of them makes a document too large.
     """
 
     name: str
     structures: StructuresRef
     n_frames: int
     unreadable: list[Failure] = Field(default_factory=list)
+    unreadable_blob: str | None = None
 
 
 class CountedChunk(BaseModel):

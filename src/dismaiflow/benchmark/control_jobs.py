@@ -1,0 +1,111 @@
+"""Jobs that sample and score the controls of alloys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobflow import JobConfig, Maker, job
+
+from dismaiflow.benchmark.alloy_scoring import count_reasons
+from dismaiflow.benchmark.jobs import (
+    alloy_in_cell,
+    build_scorer,
+    collect_counts,
+    first_chunk,
+    store_generated,
+)
+from dismaiflow.benchmark.protocol import ScoringProtocol
+from dismaiflow.benchmark.schemas import ControlsDoc, CountedChunk, GeneratedSet
+from dismaiflow.models.registry import get_model
+from dismaiflow.store.blobs import current_jobstore
+from dismaiflow.store.structures import StructuresRef, get_structures
+from dismaiflow.systems import SystemSpec
+
+_STORE = JobConfig(expose_store=True)
+
+
+@dataclass
+class SampleControlMaker(Maker):
+    """Sample a baseline.
+
+    Parameters
+    ----------
+    name : str
+        The job name.
+    chunk_size : int
+        Structures of a stored chunk.
+    """
+
+    name: str = "sample control"
+    chunk_size: int = 250
+
+    @job(config=_STORE, output_schema=GeneratedSet)
+    def make(self, control: str, reference: StructuresRef, n: int, seed: int) -> GeneratedSet:
+        """Sample.
+
+        Parameters
+        ----------
+        control : str
+            Name of a model.
+        reference : StructuresRef
+            The set that it is given to learn from.
+        n : int
+            Structures to draw.
+        seed : int
+            Seed.
+        """
+        jobstore = current_jobstore()
+        model = get_model(control)
+        model.fit(get_structures(jobstore, reference), seed)
+        return store_generated(jobstore, control, model.sample(n, seed), self.chunk_size)
+
+
+@dataclass
+class CollectControlsMaker(Maker):
+    """Score all controls against one reference.
+
+    Parameters
+    ----------
+    name : str
+        The job name.
+    """
+
+    name: str = "collect alloy controls"
+
+    @job(config=_STORE, output_schema=ControlsDoc)
+    def make(
+        self,
+        spec: SystemSpec,
+        protocol: ScoringProtocol,
+        reference: StructuresRef,
+        reference_counts: list[CountedChunk | None] | None,
+        controls: dict[str, GeneratedSet | None],
+        control_counts: dict[str, list[CountedChunk | None] | None],
+        n_sampled: int,
+        seed: int,
+    ) -> ControlsDoc:
+        """Score; parameters as for `CollectScoreMaker`, the controls by name."""
+        jobstore = current_jobstore()
+        alloy, _ = alloy_in_cell(spec, first_chunk(jobstore, reference).select([0]))
+        scorer = build_scorer(alloy, protocol, reference_counts)
+        scores: dict[str, dict[str, float | None]] = {}
+        failures: dict[str, dict[str, int]] = {}
+        for name, one in controls.items():
+            if one is None:
+                continue
+            counted, failed = collect_counts(
+                jobstore, one, control_counts[name], 0, scorer.reference
+            )
+            run = scorer.score_run(counted, one.n_frames, failed)
+            scores[name] = {key: metric.value for key, metric in run.metrics.items()}
+            scores[name] |= run.distribution
+            failures[name] = count_reasons(failed)
+        return ControlsDoc(
+            system=spec.name,
+            protocol=protocol,
+            reference_hash=reference.content_hash,
+            n_sampled=n_sampled,
+            seed=seed,
+            scores=scores,
+            failures=failures,
+        )
