@@ -6,7 +6,7 @@ import io
 import os
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -202,3 +202,36 @@ def contents(folder: Path) -> dict[str, bytes | None]:
         path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
         for path in sorted(folder.rglob("*"))
     }
+
+
+@contextmanager
+def unchanged(folder: Path) -> Iterator[None]:
+    """Assert that the block changes nothing in a folder."""
+    before = contents(folder)
+    yield
+    assert contents(folder) == before
+
+
+@pytest.fixture
+def refused(
+    dismai: Dismai, spec: Path, data: Path, write: Callable[..., Path], tmp_path: Path
+) -> Callable[..., str]:
+    """Return a function that scores, expects a refusal and returns its line.
+
+    What is not given is in order; the folder of the test stays as it is.
+    """
+    good = write(6, "good/good.extxyz")
+
+    def run(
+        *words: object,
+        system: object = spec,
+        generated: object = good,
+        reference: object = data,
+        out: object = tmp_path / "new" / "out",
+        **variables: object,
+    ) -> str:
+        given = ("score", system, generated, "--reference", reference, "--out", out, "--json")
+        with unchanged(tmp_path), unchanged(data):
+            return dismai(*given, *words, **variables).refusal
+
+    return run

@@ -76,12 +76,20 @@ class ScoreAlloyMaker(Maker):
             Its output is a `ScoreDoc`.
         """
         whole = spec.self_contained()
-        counted = _count(self.count_maker, whole, protocol, reference, reference, "reference")
+        counted = _count(
+            self.count_maker, whole, protocol, reference, reference, "reference", "reference"
+        )
         jobs: list[Job] = [counted]
         counts = []
         for number, one in enumerate(generated):
             job = _count(
-                self.count_maker, whole, protocol, one.structures, reference, f"generated {number}"
+                self.count_maker,
+                whole,
+                protocol,
+                one.structures,
+                reference,
+                "generated",
+                f"generated {number}",
             )
             jobs.append(job)
             counts.append(job.output)
@@ -167,13 +175,25 @@ class AlloyControlsMaker(Maker):
         for protocol in protocols:
             label = f"{spec.name} {protocol.key}"
             counted = _count(
-                self.count_maker, whole, protocol, reference, reference, "reference", label
+                self.count_maker,
+                whole,
+                protocol,
+                reference,
+                reference,
+                "reference",
+                f"reference {label}",
             )
             jobs.append(counted)
             counts = {}
             for name, one in sets.items():
                 job = _count(
-                    self.count_maker, whole, protocol, one.structures, reference, name, label
+                    self.count_maker,
+                    whole,
+                    protocol,
+                    one.structures,
+                    reference,
+                    "control",
+                    f"{name} {label}",
                 )
                 jobs.append(job)
                 counts[name] = job.output
@@ -193,12 +213,10 @@ def _count(
     protocol: ScoringProtocol,
     structures: StructuresRef | OutputReference,
     reference: StructuresRef | OutputReference,
-    what: str,
-    label: str = "",
+    role: str,
+    label: str,
 ) -> Job:
     """Make the job that counts one set."""
-    role = "reference" if what == "reference" else "generated"
-    whole_label = f"{what} {label}".rstrip()
-    job = maker.make(spec, protocol, structures, reference, role, whole_label)
-    job.name = f"{maker.name} {whole_label}"
+    job = maker.make(spec, protocol, structures, reference, role, label)
+    job.name = f"{maker.name} {label}"
     return job

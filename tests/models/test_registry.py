@@ -1,0 +1,149 @@
+"""Models by registered name and by class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dismaiflow.errors import DismaiError
+from dismaiflow.models.base import GenerativeModel
+from dismaiflow.models.baselines import CONTROLS
+from dismaiflow.models.registry import get_model, list_models
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+OWN_MODEL = '''
+from dismaiflow.errors import DismaiError
+from dismaiflow.models.base import ModelCard
+
+class Mine:
+    """Gives back what it was given."""
+
+    def fit(self, train, seed):
+        self.train = train
+
+    def sample(self, n, seed):
+        return self.train.select([0] * n)
+
+    def card(self):
+        return ModelCard("mine", "a copy")
+
+    class Nested:
+        def fit(self, train, seed): ...
+        def sample(self, n, seed): ...
+        def card(self): ...
+
+class Deaf:
+    def sample(self, n, seed): ...
+
+class Demanding(Mine):
+    def __init__(self, layers): ...
+
+class Broken(Mine):
+    def __init__(self):
+        raise RuntimeError("no GPU here\\nand more")
+
+class Told(Mine):
+    def __init__(self):
+        raise DismaiError("set MINE_PATH first")
+
+a_number = 3
+'''
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Return a function that writes a module somewhere on the path, and gives its name."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(text: str) -> str:
+        name = f"own_{tmp_path.name}".replace("-", "_")
+        (tmp_path / f"{name}.py").write_text(text)
+        return name
+
+    return write
+
+
+def test_the_baselines_are_registered() -> None:
+    found = list_models()
+    assert list(found) == sorted(found)
+    for kind in CONTROLS:
+        assert type(get_model(kind.name)) is kind
+
+
+def test_every_call_makes_a_new_one() -> None:
+    assert get_model("rattled") is not get_model("rattled")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("ratled", "did you mean rattled?"),
+        ("random-ocupancy", "did you mean random-occupancy?"),
+        ("gan", "give module:Class"),
+    ],
+)
+def test_an_unknown_name_gets_the_nearest(name: str, hint: str) -> None:
+    with pytest.raises(DismaiError) as error:
+        get_model(name)
+    assert str(error.value).startswith(f"unknown model {name!r}: {hint}")
+    assert "dismai models list" in str(error.value)
+
+
+def test_a_class_of_ones_own(module: Callable[[str], str]) -> None:
+    name = module(OWN_MODEL)
+    mine = get_model(f"{name}:Mine")
+    assert isinstance(mine, GenerativeModel)
+    assert mine.card().name == "mine"
+    assert not mine.card().is_control
+    get_model(f"{name}:Mine.Nested")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "message"),
+    [
+        ("Deaf", "needs the methods fit, sample and card"),
+        ("Demanding", "cannot be made (TypeError: "),
+        ("Broken", "cannot be made (RuntimeError: no GPU here)"),
+        ("Nobody", "cannot be made (AttributeError: "),
+        ("a_number", "cannot be made (TypeError: 'int' object is not callable)"),
+        ("", "cannot be made ("),
+    ],
+)
+def test_a_wrong_class_is_one_line(
+    module: Callable[[str], str], attribute: str, message: str
+) -> None:
+    name = f"{module(OWN_MODEL)}:{attribute}"
+    with pytest.raises(DismaiError) as error:
+        get_model(name)
+    assert str(error.value).startswith(f"model {name}: {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_errors_for_users_pass_unchanged(module: Callable[[str], str]) -> None:
+    with pytest.raises(DismaiError, match=r"^set MINE_PATH first$"):
+        get_model(f"{module(OWN_MODEL)}:Told")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import not_installed_anywhere", "ModuleNotFoundError"),
+        ("class Mine(:", "SyntaxError"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_a_broken_module_is_one_line(module: Callable[[str], str], text: str, message: str) -> None:
+    name = f"{module(text)}:Mine"
+    with pytest.raises(DismaiError, match=rf"cannot be made \({message}: ") as error:
+        get_model(name)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", [":Mine", "no_such_module_here:Mine", ".relative:Mine", ":"])
+def test_a_missing_module_is_one_line(name: str) -> None:
+    with pytest.raises(DismaiError, match="cannot be made"):
+        get_model(name)
