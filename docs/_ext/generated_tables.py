@@ -16,17 +16,30 @@ if TYPE_CHECKING:
 
 
 class ModelKeys(SphinxDirective):
-    """A table of the fields of a pydantic model: ``{model-keys} package.module:Class``."""
+    """A table of the fields of a pydantic model: ``{model-keys} package.module:Class``.
+
+    Lines ``key: meaning`` in the body stand in for descriptions that the model does not have.
+    """
 
     required_arguments = 1
+    has_content = True
 
     def run(self) -> list[nodes.Node]:
         """Return the table."""
         module, _, name = self.arguments[0].partition(":")
         model = getattr(importlib.import_module(module), name)
         prefix = model.model_config.get("env_prefix", "")
+        said = dict(line.split(": ", 1) for line in self.content if line.strip())
+        unknown = set(said) - set(model.model_fields)
+        if unknown:
+            raise self.error(f"{name} has no key {', '.join(sorted(unknown))}")
         rows = [
-            (f"`{prefix}{key}`", _type_name(field.annotation), _default(field), _description(field))
+            (
+                f"`{prefix}{key}`",
+                _type_name(field.annotation),
+                _default(field),
+                said.get(key) or field.description or "",
+            )
             for key, field in model.model_fields.items()
         ]
         return self.parse_text_to_nodes(_table(("key", "type", "default", "meaning"), rows))
@@ -118,10 +131,6 @@ def _default(field: Any) -> str:
         name = getattr(field.default_factory, "__name__", "")
         return {"dict": "{}", "list": "[]"}.get(name, "when made")
     return "null" if field.default is None else f"`{field.default}`"
-
-
-def _description(field: Any) -> str:
-    return field.description or ""
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from pydantic_settings import (
 )
 
 from dismaiflow.errors import DismaiError
+
+#: Environment variable that names another settings file.
+CONFIG_VARIABLE = "DISMAI_CONFIG_FILE"
 
 #: Where the settings file is looked for, unless DISMAI_CONFIG_FILE names another.
 DEFAULT_CONFIG_FILE = Path("~/.dismai.yaml")
@@ -53,7 +57,7 @@ class DismaiSettings(BaseSettings):
 
 def config_file() -> Path:
     """Return the path of the settings file, there or not."""
-    named = os.environ.get("DISMAI_CONFIG_FILE")
+    named = os.environ.get(CONFIG_VARIABLE)
     return (Path(named) if named else DEFAULT_CONFIG_FILE).expanduser()
 
 
@@ -68,8 +72,9 @@ def load_settings() -> DismaiSettings:
     path = config_file()
     if path.is_file():
         _check_file(path)
-    elif os.environ.get("DISMAI_CONFIG_FILE"):
+    elif os.environ.get(CONFIG_VARIABLE):
         raise DismaiError(f"DISMAI_CONFIG_FILE: no such file: {path}")
+    _check_environment()
     try:
         settings = DismaiSettings()
     except ValidationError as error:
@@ -82,6 +87,17 @@ def load_settings() -> DismaiSettings:
     for name in ("STORE_PATH", "SYSTEMS_DIR"):
         setattr(settings, name, getattr(settings, name).expanduser())
     return settings
+
+
+def _check_environment() -> None:
+    """Refuse variables that look like settings and are none, mostly misspelt ones."""
+    prefix = DismaiSettings.model_config["env_prefix"]
+    known = [f"{prefix}{name}" for name in DismaiSettings.model_fields] + [CONFIG_VARIABLE]
+    for name in os.environ:
+        if name.upper().startswith(prefix) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            raise DismaiError(f"the environment variable {name} is no setting: {hint}")
 
 
 def _check_file(path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import bson
 import numpy as np
@@ -15,15 +18,22 @@ from monty.json import jsanitize
 
 from dismaiflow.alloy.system import AlloySystem
 from dismaiflow.benchmark.jobs import INDEX_LABEL
-from dismaiflow.benchmark.schemas import Failure, GeneratedSet
+from dismaiflow.benchmark.protocol import ScoringProtocol
+from dismaiflow.benchmark.schemas import ControlsDoc, Failure, GeneratedSet, ScoreDoc
+from dismaiflow.store.blobs import MAX_BLOB_BYTES
 from dismaiflow.store.embedded import embedded_jobstore
 from dismaiflow.store.structures import StructuresRef, put_structures
 from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec, get_system
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+PUBLISHED = ScoringProtocol(name="published")
+CORRECTED = ScoringProtocol(name="corrected")
+
+#: The limit of the design on documents and job specs (bytes of BSON).
+MEGABYTE = 1_000_000
+
+#: A function that runs a flow here and returns its output.
+Run = Callable[[Flow, JobStore], Any]
 
 
 def small_alloy(name: str = "alloy-small", temperature: float = 1500) -> SystemSpec:
@@ -144,3 +154,38 @@ def run_flow(tmp_path: Path) -> Callable[[Flow, JobStore], Any]:
         return find_and_resolve_references(flow.output, store)
 
     return run
+
+
+def strip(document: ScoreDoc | ControlsDoc) -> dict[str, Any]:
+    """Return a document without the time it was made."""
+    plain = json.loads(document.model_dump_json())
+    plain.get("provenance", {}).pop("created", None)
+    return plain
+
+
+def check_sums(document: ScoreDoc) -> None:
+    """Nothing is lost, nothing counted twice, nothing NaN."""
+    assert document.n_generated == document.n_scored + sum(document.failures.values())
+    assert len(document.failed) == min(sum(document.failures.values()), 1000)
+    assert len({(f.file, f.index) for f in document.failed}) == len(document.failed)
+    for part in document.per_run:
+        assert part["n_generated"] == part["n_scored"] + sum(part["failures"].values())
+    assert sum(part["n_generated"] for part in document.per_run) == document.n_generated
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} in score.json")
+
+    json.loads(document.model_dump_json(), parse_constant=refuse)
+
+
+def check_sizes(store: JobStore, ran: RanJobs | None = None) -> None:
+    """No document and no job spec above 1 MB, no blob above 16 MB."""
+    documents = [len(bson.encode(d)) for d in store.docs_store.query({})]
+    blobs = [len(bson.encode(d)) for d in store.additional_stores["data"].query({})]
+    assert documents
+    assert blobs
+    assert max(documents) < MEGABYTE
+    assert max(blobs) < MAX_BLOB_BYTES
+    if ran is not None:
+        assert ran.sizes
+        assert max(ran.sizes.values()) < MEGABYTE, ran.sizes

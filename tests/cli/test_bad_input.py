@@ -327,8 +327,8 @@ def test_wrong_words_for_scores(
         (("--n-control", "0"), "'--n-control'"),
         (("--seed", "-1"), "'--seed'"),
         (("--interval", "300"), "hold no snapshot"),
-        (("--n", "5000"), "5000 snapshots asked for, 40 found"),
-        (("--n-runs", "1", "--n", "21"), "21 snapshots asked for, 20 found"),
+        (("--n", "5000"), "5000 structures asked for"),
+        (("--n-runs", "1", "--n", "21"), "21 structures asked for"),
     ],
 )
 def test_wrong_words_for_datasets(

@@ -101,11 +101,6 @@ def test_axes_of_a_turned_lattice(angle: float) -> None:
     assert np.linalg.det(axes) == pytest.approx(1, abs=1e-9)
 
 
-def test_axes_are_sought_from_a_given_atom_on() -> None:
-    assert find_basis(ALLOY.positions, ALLOY.cell, INVERSE, 3.6, 17)[1] == 17
-    assert find_basis(ALLOY.positions, ALLOY.cell, INVERSE, 3.6, 256)[1] == -1
-
-
 def test_an_atom_with_a_missing_second_neighbour_shows_no_axes() -> None:
     """Without the atom at (3.6, 0, 0) that at the origin has five; the next complete one serves."""
     there = np.flatnonzero(np.abs(ALLOY.positions - [3.6, 0, 0]).max(axis=1) > 1e-9)

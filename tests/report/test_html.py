@@ -141,7 +141,7 @@ def test_a_score_with_everything(full: Reader) -> None:
         "1.3 times the floor of 0.00949",
         "Random occupancy of the lattice (d_cluster 0.0277) beats the paper's best model "
         "(DiffCSP, 0.0338)",
-        "lose the first atom of a file",
+        "lose the first atom of a structure",
         "3 of 100 structures could not be scored",
         "has 255 atoms",
         "wrong_count",

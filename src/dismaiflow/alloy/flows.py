@@ -78,6 +78,12 @@ class AlloyDatasetMaker(Maker):
         for spec in specs:
             whole = spec.self_contained()
             settings = self._settings(whole)
+            n, n_snapshots = n_structures or spec.dataset.n_structures, settings.n_snapshots
+            if n > settings.n_runs * n_snapshots:
+                raise DismaiError(
+                    f"{spec.name}: {n} structures asked for, but {settings.n_runs} runs of "
+                    f"{n_snapshots} snapshots hold fewer; ask for more passes or runs"
+                )
             key = (
                 str(asdict(settings)),
                 str(whole.composition),

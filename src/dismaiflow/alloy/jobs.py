@@ -82,6 +82,7 @@ class AlloyRunMaker(Maker):
         root = child_seed(temperature_seed(seed, chosen.temperature), _RUNS)
         total = chosen.n_runs * chosen.n_passes
         task = f"Monte Carlo at {chosen.temperature:g} K"
+        report_progress(task, 0, total, "passes")
         samples = sample_run(
             alloy.hamiltonian,
             alloy.composition,

@@ -11,6 +11,7 @@ from dismaiflow.benchmark.jobs import (
     alloy_in_cell,
     build_scorer,
     collect_counts,
+    expansion_hash,
     first_chunk,
     store_generated,
 )
@@ -106,6 +107,7 @@ class CollectControlsMaker(Maker):
             reference_hash=reference.content_hash,
             n_sampled=n_sampled,
             seed=seed,
+            expansion_hash=expansion_hash(spec),
             scores=scores,
             failures=failures,
         )

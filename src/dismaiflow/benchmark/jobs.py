@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ UNREADABLE_KIND = "unreadable_frames"
 INDEX_LABEL = "index"
 
 #: Controls are moved by so much before they are counted (Å). They stand exactly on sites, where the
-#: published ``fixed`` alignment loses the first atom of each: the floor would be ten times too high.
+#: published ``fixed`` alignment loses the first atom of each; the floor would be ten times as high.
 CONTROL_SHIFT = 1e-5
 
 _STORE = JobConfig(expose_store=True)
@@ -83,6 +84,12 @@ def alloy_in_cell(spec: SystemSpec, reference: StructureSet) -> tuple[AlloySyste
     composition = {chemical_symbols[z]: n for z, n in expected.composition.items()}
     assert expected.cell is not None
     return AlloySystem.from_spec(spec).in_cell(expected.cell, composition), expected
+
+
+def expansion_hash(spec: SystemSpec) -> str:
+    """Return the SHA-256 of the energies of a spec, wherever they are kept."""
+    data = spec.self_contained().model_dump_json(include={"cluster_expansion", "lattice"})
+    return hashlib.sha256(data.encode()).hexdigest()
 
 
 @dataclass
@@ -130,6 +137,8 @@ class CountChunkMaker(Maker):
         start : int
             Place of the first structure in the set.
         """
+        task = f"scoring ({protocol.key})"
+        report(task, 0, total, "structures")
         jobstore = current_jobstore()
         structures = get_chunk(jobstore, chunk)
         places = start + np.arange(len(structures))
@@ -146,7 +155,7 @@ class CountChunkMaker(Maker):
             structures = replace(structures, positions=structures.positions + CONTROL_SHIFT)
         counts = counter(structures.select(kept), places[kept])
         counts.bad.extend(bad)
-        report(f"scoring ({protocol.key})", len(structures), total, "structures")
+        report(task, len(structures), total, "structures")
         blob = put_blob(jobstore, counts.to_bytes(), COUNTS_KIND)
         return CountedChunk(counts=blob, n_counted=len(counts), n_failed=len(counts.bad))
 

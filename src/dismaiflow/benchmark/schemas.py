@@ -125,6 +125,7 @@ class ControlsDoc(BaseModel):
     reference_hash: str
     n_sampled: int = Field(description="structures drawn of each control")
     seed: int
+    expansion_hash: str = Field("", description="of the cluster expansion behind the energies")
     scores: dict[str, dict[str, float | None]]
     failures: dict[str, dict[str, int]]
     versions: dict[str, str] = Field(default_factory=package_versions)

@@ -132,23 +132,37 @@ def make_datasets(
     n: int | None,
     quiet: bool,
 ) -> dict[str, Dataset]:
-    """Run the flow and write one folder per system."""
+    """Run the flow and write one folder per system.
+
+    Raises
+    ------
+    DismaiError
+        If a dataset could not be made; the others are written before.
+    """
     from dismaiflow.store.datasets import DatasetDoc, export_dataset
 
     flow = maker.make(specs, seed, n)
-    result = run_flow(
-        flow,
-        store,
-        {"system": [s.name for s in specs], "protocol": maker.dataset_maker.protocol},
-        quiet,
-    )
-    made = {}
+    metadata = {"system": [s.name for s in specs], "protocol": maker.dataset_maker.protocol}
+    done = run_flow(flow, store, metadata, quiet)
+    made: dict[str, Dataset] = {}
+    lost: DismaiError | None = None
     for spec in specs:
-        document = DatasetDoc.model_validate(result["datasets"][spec.name])
-        document.card.controls = _plain_controls(result["controls"][spec.name])
+        try:
+            document = DatasetDoc.model_validate(done.result(flow.output["datasets"][spec.name]))
+            document.card.controls = _plain_controls(
+                done.result(flow.output["controls"][spec.name])
+            )
+        except DismaiError as error:
+            lost = lost or error
+            continue
         made[spec.name] = export_dataset(store, document, folder / spec.name)
         for warning in document.card.warnings if quiet else ():  # the table says them too
             err.print(f"{spec.name}: {warning}", style="yellow", markup=False, soft_wrap=True)
+    if lost is None:
+        done.tell_failures()
+    else:
+        rest = f" (written: {', '.join(made)})" if made else ""
+        raise DismaiError(f"{lost}{rest}")
     return made
 
 

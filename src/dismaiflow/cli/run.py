@@ -8,6 +8,7 @@ import tempfile
 import uuid
 import warnings
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dismaiflow.cli.console import err, progress_bars
@@ -50,8 +51,52 @@ def open_store() -> Iterator[JobStore]:
         store.close()
 
 
-def run_flow(flow: Flow, store: JobStore, metadata: dict[str, Any], quiet: bool = False) -> Any:
-    """Run a flow here and return what it has as output, references resolved.
+@dataclass(frozen=True)
+class FinishedRun:
+    """A flow that has run here.
+
+    Parameters
+    ----------
+    store : JobStore
+        Where its results are.
+    errors : list of str
+        One line for each job that failed, the first first.
+    """
+
+    store: JobStore
+    errors: list[str]
+
+    def result(self, output: Any) -> Any:
+        """Return an output of the flow, references resolved.
+
+        Raises
+        ------
+        DismaiError
+            If it cannot be had because a job failed; names the first cause.
+        """
+        from jobflow.core.reference import find_and_resolve_references
+
+        try:
+            return find_and_resolve_references(output, self.store)
+        except (ValueError, KeyError) as error:
+            first = self.errors[0] if self.errors else f"the run left no result ({error})"
+            raise DismaiError(first) from error
+
+    def tell_failures(self) -> None:
+        """Print the errors of jobs that the run could do without."""
+        for message in self.errors:
+            err.print(
+                f"a job failed, the rest went on: {message}",
+                style="yellow",
+                markup=False,
+                soft_wrap=True,
+            )
+
+
+def run_flow(
+    flow: Flow, store: JobStore, metadata: dict[str, Any], quiet: bool = False
+) -> FinishedRun:
+    """Run a flow here.
 
     Parameters
     ----------
@@ -67,10 +112,9 @@ def run_flow(flow: Flow, store: JobStore, metadata: dict[str, Any], quiet: bool 
     Raises
     ------
     DismaiError
-        If the output cannot be had because a job failed; names the first cause.
+        If the store cannot be written.
     """
     from jobflow import run_locally
-    from jobflow.core.reference import find_and_resolve_references
 
     flow.update_metadata({"run_id": uuid.uuid4().hex[:12], **metadata}, dynamic=True)
     failures = _Failures()
@@ -85,13 +129,7 @@ def run_flow(flow: Flow, store: JobStore, metadata: dict[str, Any], quiet: bool 
             run_locally(flow, store=store, root_dir=folder, log=False)
         except sqlite3.Error as error:
             raise DismaiError(f"the store cannot be written: {error}") from error
-    try:
-        result = find_and_resolve_references(flow.output, store)
-    except (ValueError, KeyError) as error:
-        raise DismaiError(failures.first or f"the run left no result ({error})") from error
-    for message in failures.messages:
-        err.print(f"a job failed, the rest went on: {message}", style="yellow", markup=False)
-    return result
+    return FinishedRun(store, failures.messages)
 
 
 class _Failures(logging.Handler):
@@ -100,11 +138,6 @@ class _Failures(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self.messages: list[str] = []
-
-    @property
-    def first(self) -> str | None:
-        """The first error, which mostly caused the others."""
-        return self.messages[0] if self.messages else None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the record if it tells of a failed job."""

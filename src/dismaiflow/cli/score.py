@@ -118,7 +118,10 @@ def _score(
 
     flow = ScoreAlloyMaker().make(spec, protocol, reference, sets, reference_name, model, controls)
     metadata = {"system": spec.name, "model": model, "protocol": protocol.key}
-    return ScoreDoc.model_validate(run_flow(flow, store, metadata, quiet))
+    done = run_flow(flow, store, metadata, quiet)
+    document = ScoreDoc.model_validate(done.result(flow.output))
+    done.tell_failures()
+    return document
 
 
 def _controls(
@@ -131,12 +134,12 @@ def _controls(
 ) -> ControlsDoc:
     """Take the controls from the dataset's card or the store, or score them now."""
     from dismaiflow.benchmark.flows import VALIDATION_CONTROL, AlloyControlsMaker
-    from dismaiflow.benchmark.jobs import store_generated
+    from dismaiflow.benchmark.jobs import expansion_hash, store_generated
     from dismaiflow.benchmark.schemas import ControlsDoc
     from dismaiflow.settings import load_settings
 
     kept = card_controls(dataset.card) if dataset is not None else {}
-    if protocol.key in kept:
+    if protocol.key in kept and kept[protocol.key].expansion_hash == expansion_hash(spec):
         return kept[protocol.key]
     n_control = load_settings().N_CONTROL
     known = store.query_one(
@@ -148,6 +151,7 @@ def _controls(
             "output.protocol.version": protocol.version,
             "output.protocol.alignment": protocol.alignment,
             "output.n_sampled": n_control,
+            "output.expansion_hash": expansion_hash(spec),
         },
         load=True,
     )
@@ -160,4 +164,5 @@ def _controls(
         validation = store_generated(store, VALIDATION_CONTROL, dataset.read("val"), chunk_size)
     flow = maker.make(spec, [protocol], reference, validation)
     metadata = {"system": spec.name, "model": "controls", "protocol": protocol.key}
-    return ControlsDoc.model_validate(run_flow(flow, store, metadata, quiet)[protocol.key])
+    done = run_flow(flow, store, metadata, quiet)
+    return ControlsDoc.model_validate(done.result(flow.output[protocol.key]))

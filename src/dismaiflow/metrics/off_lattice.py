@@ -105,7 +105,6 @@ def find_basis(
     cell: NDArray[np.float64],
     inverse: NDArray[np.float64],
     a: float,
-    start: int = 0,
 ) -> tuple[NDArray[np.float64], int]:
     """Find the axes of a rotated cubic lattice from the second neighbours of one atom.
 
@@ -117,8 +116,6 @@ def find_basis(
         Cell vectors as rows in Å, and the inverse matrix.
     a : float
         Lattice parameter in Å, the distance of second neighbours.
-    start : int
-        First atom to try.
 
     Returns
     -------
@@ -129,7 +126,7 @@ def find_basis(
         The atom they were found at, -1 if there is none.
     """
     axes = np.zeros((3, 3))
-    for center in range(start, positions.shape[0]):
+    for center in range(positions.shape[0]):
         vectors, n_found = _second_neighbors(
             center, positions, cell, inverse, a - BASIS_MARGIN, a + BASIS_MARGIN + SEARCH_TOLERANCE
         )

@@ -1,11 +1,11 @@
 """One alignment for every model: the rigid motion of the lattice that fits all atoms best.
 
 The published scripts align the lattice to one atom, or not at all, and each model to its own rule.
-Here translation and rotation come from all atoms: the rotation from the surroundings of many, the
-translation from the phases of three reciprocal lattice vectors, and both from least squares
-over the atoms on sites at last. If the lattice fits the periodic cell (no rotation up to its own
-symmetry), sites are counted under periodic boundaries; a turned lattice cannot fit a cubic cell,
-and its sites are counted as a block with open boundaries.
+Here translation and rotation come from all atoms: the rotation from the directions of all bonds
+of the length of a lattice parameter, the translation from the phases of three reciprocal lattice
+vectors, and both from least squares over the atoms on sites at last. If the lattice fits the
+periodic cell (no rotation up to its own symmetry), sites are counted under periodic boundaries; a
+turned lattice cannot fit a cubic cell, and its sites are counted as a block with open boundaries.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
+from scipy.spatial import cKDTree
 
 from dismaiflow.metrics.clusters import count_pairs, unordered
-from dismaiflow.metrics.off_lattice import find_basis
 from dismaiflow.metrics.sites import SITE_RADIUS
 from dismaiflow.structures.lattice import CUBIC_BASES
 
@@ -37,11 +37,12 @@ _RECIPROCAL = {
 #: Rotations below this are taken for noise: the lattice then fits the cell (rad).
 _SMALL_ROTATION = np.deg2rad(2.0)
 
-#: Orientations found at two atoms belong to one lattice if they differ by less than this (rad).
-_SAME_ORIENTATION = np.deg2rad(10.0)
+#: Bonds that differ from the lattice parameter by less than this lie along its axes (Å).
+_BOND_MARGIN = 0.3
 
-#: Atoms whose surroundings are asked for the orientation.
-_MAX_CANDIDATES = 64
+#: Rounds in which the axes are turned towards the bonds, and the change at which they stand (rad).
+_TURNS = 60
+_TURN_TOLERANCE = 1e-9
 
 #: Rounds of assignment and least squares.
 _REFINEMENTS = 8
@@ -118,11 +119,11 @@ class _Fit:
     residuals: NDArray[np.float64]
 
 
-def _closest_rotation(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Project a matrix on the nearest proper rotation (Kabsch)."""
-    u, _, vt = np.linalg.svd(matrix)
-    signs = np.array([1.0, 1.0, np.linalg.det(u @ vt)])
-    return np.asarray(u * signs @ vt)
+def _closest_rotation(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Project matrices of shape (..., 3, 3) on the nearest proper rotations (Kabsch)."""
+    u, _, vt = np.linalg.svd(matrices)
+    u[..., 2] *= np.linalg.det(u @ vt)[..., None]
+    return np.asarray(u @ vt)
 
 
 def _angles(rotations: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -131,55 +132,60 @@ def _angles(rotations: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
 
 
-def _nearest_equivalent(
-    axes: NDArray[np.float64], reference: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Turn each set of axes by the cube rotation that brings it closest to the reference."""
-    variants = _CUBE[None] @ axes[:, None]
-    best = np.argmax(np.einsum("ncij,ij->nc", variants, reference), axis=1)
-    return np.asarray(variants[np.arange(len(axes)), best])
+def _starting_axes() -> NDArray[np.float64]:
+    """Return orientations spread over all that differ by more than a symmetry of the cube."""
+    directions = np.array([d for d in product((-1.0, 0.0, 1.0), repeat=3) if any(d)])
+    directions /= np.linalg.norm(directions, axis=1)[:, None]
+    x, y, z = directions.T
+    zero = np.zeros_like(x)
+    cross = np.array([[zero, -z, y], [z, zero, -x], [-y, x, zero]]).transpose(2, 0, 1)
+    turned = np.eye(3) + np.sin(np.pi / 5) * cross + (1 - np.cos(np.pi / 5)) * cross @ cross
+    return np.concatenate([np.eye(3)[None], turned])
+
+
+_STARTING_AXES = _starting_axes()
 
 
 def find_orientation(
     lattice: SiteLattice, positions: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
-    """Find the orientation that most atoms' surroundings agree on.
+    """Find the cubic axes along which most bonds of the length of a lattice parameter lie.
+
+    The axes maximise the sum of the fourth powers of the components of the bonds' directions. The
+    sum is convex in the axes, so that turning them towards its gradient never lowers it.
 
     Parameters
     ----------
     lattice : SiteLattice
-        Lattice parameter and cell.
+        Gives the lattice parameter.
     positions : ndarray, shape (n_atoms, 3)
-        Atom positions in Å.
+        Atom positions in Å. Boundaries are open: a turned lattice does not go on behind them.
 
     Returns
     -------
     ndarray, shape (3, 3), or None
-        Axes of the lattice as rows, the equivalent closest to the cell's; None if no atom shows
-        any.
+        Axes of the lattice as rows, the equivalent closest to the cell's; None without such bonds.
     """
-    inverse = lattice.inverse_cell
-    found: list[NDArray[np.float64]] = []
-    start = 0
-    while len(found) < _MAX_CANDIDATES:
-        axes, atom = find_basis(positions, lattice.cell, inverse, lattice.a, start)
-        if atom < 0:
-            break
-        found.append(_closest_rotation(axes))
-        start = atom + 1
-    if not found:
+    pairs = cKDTree(positions).query_pairs(lattice.a + _BOND_MARGIN, output_type="ndarray")
+    bonds = positions[pairs[:, 1]] - positions[pairs[:, 0]]
+    lengths = np.linalg.norm(bonds, axis=1)
+    along = np.abs(lengths - lattice.a) < _BOND_MARGIN
+    if not along.any():
         return None
-    candidates = np.array(found)
-    best: NDArray[np.float64] | None = None
-    most = 0
-    for reference in candidates[:: max(1, len(candidates) // 8)]:
-        near = _nearest_equivalent(candidates, reference)
-        agree = _angles(near @ reference.T) < _SAME_ORIENTATION
-        if agree.sum() > most:
-            most = int(agree.sum())
-            best = _closest_rotation(near[agree].sum(axis=0))
-    assert best is not None
-    return _nearest_equivalent(best[None], np.eye(3))[0]
+    units = bonds[along] / lengths[along, None]
+    squares = (units[:, :, None] * units[:, None, :]).reshape(-1, 9)
+    tensor = (squares.T @ squares).reshape(3, 3, 3, 3) / len(units)
+    axes = _STARTING_AXES
+    for _ in range(_TURNS):
+        gradient = np.einsum("ijkl,naj,nak,nal->nai", tensor, axes, axes, axes, optimize=True)
+        turned = _closest_rotation(gradient)
+        change = np.abs(turned - axes).max()
+        axes = turned
+        if change < _TURN_TOLERANCE:
+            break
+    sums = np.einsum("ijkl,nai,naj,nak,nal->n", tensor, axes, axes, axes, axes, optimize=True)
+    variants = _CUBE @ axes[np.argmax(sums)]
+    return np.asarray(variants[np.argmin(_angles(variants))])
 
 
 def _translation(

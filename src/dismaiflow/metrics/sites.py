@@ -71,7 +71,8 @@ def nearest(
         for x in range(3):
             difference[x] = points[k, x] - point[x]
         square = minimum_image_square(difference, cell, inverse)
-        if square > best_square:
+        # Written so that a distance that is no number is none that is near.
+        if not square <= best_square:
             continue
         if skip_first and k == 0 and square <= SEARCH_TOLERANCE**2:
             continue

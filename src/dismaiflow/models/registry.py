@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import importlib
 import operator
+import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dismaiflow.errors import DismaiError
@@ -13,6 +15,7 @@ from dismaiflow.models.base import GenerativeModel
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+    from types import ModuleType
 
 ENTRY_POINT_GROUP = "dismaiflow.models"
 
@@ -42,7 +45,7 @@ def get_model(name: str) -> GenerativeModel:
             made = registered[name].load()()
         elif ":" in name:
             module, _, attribute = name.partition(":")
-            made = operator.attrgetter(attribute)(importlib.import_module(module))()
+            made = operator.attrgetter(attribute)(_import(module))()
         else:
             near = difflib.get_close_matches(name, registered, n=3)
             hint = f"did you mean {' or '.join(near)}?" if near else "give module:Class"
@@ -57,3 +60,11 @@ def get_model(name: str) -> GenerativeModel:
     if not isinstance(made, GenerativeModel):
         raise DismaiError(f"model {name}: needs the methods fit, sample and card")
     return made
+
+
+def _import(module: str) -> ModuleType:
+    """Import a module, also from the current folder, which a console script does not search."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    return importlib.import_module(module)
