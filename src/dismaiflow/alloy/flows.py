@@ -29,6 +29,11 @@ class AlloyDatasetMaker(Maker):
         ``corrected`` equilibrates the runs first, ``published`` starts at random and uses all.
     n_runs, n_passes, snapshot_interval : int, optional
         Sizes of the sampling; the spec's by default.
+    anneal_from : float
+        Temperature in K from which runs are cooled under ``corrected``; it must lie above every
+        ordering transition of the alloy.
+    anneal_passes : int
+        Length of the anneal.
     run_maker : AlloyRunMaker or ReplicaExchangeRunMaker
         Makes one run.
     assemble_maker : AssembleAlloyMaker
@@ -40,6 +45,8 @@ class AlloyDatasetMaker(Maker):
     n_runs: int | None = None
     n_passes: int | None = None
     snapshot_interval: int | None = None
+    anneal_from: float = SamplingSettings.anneal_from
+    anneal_passes: int = SamplingSettings.anneal_passes
     run_maker: AlloyRunMaker | ReplicaExchangeRunMaker = field(default_factory=AlloyRunMaker)
     assemble_maker: AssembleAlloyMaker = field(default_factory=AssembleAlloyMaker)
 
@@ -117,4 +124,6 @@ class AlloyDatasetMaker(Maker):
             n_passes=self.n_passes or parts.sampling.n_passes,
             snapshot_interval=self.snapshot_interval or parts.sampling.snapshot_interval,
             protocol=self.protocol,
+            anneal_from=self.anneal_from,
+            anneal_passes=self.anneal_passes,
         )

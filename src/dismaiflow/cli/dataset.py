@@ -41,6 +41,13 @@ def dataset(
     interval: Annotated[
         int | None, typer.Option(min=1, help="Passes between two snapshots.")
     ] = None,
+    anneal_from: Annotated[
+        float,
+        typer.Option(min=0, help="K; above every ordering transition. corrected only."),
+    ] = 1500.0,
+    anneal_passes: Annotated[
+        int, typer.Option(min=0, help="Passes in which a run is cooled. corrected only.")
+    ] = 1000,
     sampler: Annotated[
         str, typer.Option(help="independent runs, or exchange: with replica exchange.")
     ] = "independent",
@@ -64,6 +71,8 @@ def dataset(
     maker = build_maker(
         protocol, thinning, n_control or load_settings().N_CONTROL, n_runs, n_passes, interval
     )
+    maker.dataset_maker.anneal_from = anneal_from
+    maker.dataset_maker.anneal_passes = anneal_passes
     if not controls:
         maker.protocols = ()
     if one_of("--sampler", sampler, ("independent", "exchange")) == "exchange":
