@@ -94,7 +94,7 @@ def test_datasets_of_one_temperature_share_runs_and_names_are_unique(spec):
     data = spec.model_dump(exclude_none=True) | {"name": "twin"}
     data_hot = spec.model_dump(exclude_none=True) | {"name": "hot", "temperature": 2000.0}
     specs = [spec, SystemSpec.from_dict(data), SystemSpec.from_dict(data_hot)]
-    flow = small_maker().make(specs)
+    flow = small_maker().make(specs, n_structures=20)
     names = [job.name for job in flow.jobs]
     assert len(names) == len(set(names)) == 3 + 3 + 3
 
