@@ -10,12 +10,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 from jobflow import run_locally
 
 from dismaiflow.benchmark.flows import ScoreAlloyMaker
+from dismaiflow.benchmark.jobs import store_generated
 from dismaiflow.benchmark.protocol import ScoringProtocol
-from dismaiflow.benchmark.schemas import GeneratedSet, ScoreDoc
+from dismaiflow.benchmark.schemas import ScoreDoc
 from dismaiflow.store import embedded_jobstore
 from dismaiflow.store.structures import put_structures
 from dismaiflow.structures.dataset import open_dataset
@@ -31,11 +31,10 @@ def main(folder: Path, generated: Path) -> None:
     dataset = open_dataset(folder)
     reference = put_structures(store, dataset.read("train"))
 
-    # Structure sets travel by reference; the label tells each structure's place in its file.
+    # Structure sets travel by reference; what cannot be read is counted as failed.
     found = read_structures(generated)
-    placed = found.structures.with_labels({"index": np.asarray(found.indices)})
-    one_model = GeneratedSet(
-        name=generated.name, structures=put_structures(store, placed), n_frames=found.n_frames
+    one_model = store_generated(
+        store, generated.name, found.structures, 50, found.indices, found.bad
     )
 
     flow = ScoreAlloyMaker().make(

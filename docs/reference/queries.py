@@ -30,9 +30,8 @@ query = {
     "output.temperature": 300,
     "output.equilibration.passes": {"$gt": 2000},
 }
-print(
-    store.count(query), "of", store.count({"output.kind": "alloy_run", "output.temperature": 300})
-)
+every = {"output.kind": "alloy_run", "output.temperature": 300}
+print(store.count(query), "of", store.count(every))
 
 print("all jobs of the last score")
 last = next(iter(store.query({"output.kind": "score"}, sort={"completed_at": -1}, limit=1)))

@@ -17,12 +17,13 @@ from maggma.stores import MemoryStore
 from monty.json import jsanitize
 
 from dismaiflow.alloy.system import AlloySystem
-from dismaiflow.benchmark.jobs import INDEX_LABEL
+from dismaiflow.benchmark.jobs import store_generated
 from dismaiflow.benchmark.protocol import ScoringProtocol
-from dismaiflow.benchmark.schemas import ControlsDoc, Failure, GeneratedSet, ScoreDoc
+from dismaiflow.benchmark.schemas import ControlsDoc, GeneratedSet, ScoreDoc
 from dismaiflow.store.blobs import MAX_BLOB_BYTES
 from dismaiflow.store.embedded import embedded_jobstore
 from dismaiflow.store.structures import StructuresRef, put_structures
+from dismaiflow.structures.read import BadFrame
 from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec, get_system
 
@@ -82,16 +83,8 @@ def generated_set(
     """Put structures into a store as the command does, with gaps where frames were unreadable."""
     n_frames = len(structures) + len(unreadable)
     places = np.setdiff1d(np.arange(n_frames), unreadable)
-    return GeneratedSet(
-        name=name,
-        structures=put_structures(
-            jobstore, structures.with_labels({INDEX_LABEL: places}), chunk_size
-        ),
-        n_frames=n_frames,
-        unreadable=[
-            Failure(file=0, index=i, reason="unreadable", detail="no number") for i in unreadable
-        ],
-    )
+    frames = [BadFrame(i, "unreadable", "no number") for i in unreadable]
+    return store_generated(jobstore, name, structures, chunk_size, places, frames)
 
 
 @pytest.fixture(params=["embedded", "memory"])

@@ -38,6 +38,7 @@ from dismaiflow.progress import report
 from dismaiflow.store.blobs import current_jobstore, get_blob, put_blob
 from dismaiflow.store.structures import StructuresRef, get_chunk, put_structures
 from dismaiflow.structures.checks import Expectation, check_structures
+from dismaiflow.structures.read import BadFrame
 from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec
 
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
 
     from jobflow import JobStore
     from numpy.typing import NDArray
-
-    from dismaiflow.structures.read import BadFrame
 
 #: Kind under which counts are stored.
 COUNTS_KIND = "alloy_counts"
@@ -359,7 +358,7 @@ def store_generated(
             jobstore, structures.with_labels(structures.labels | {INDEX_LABEL: places}), chunk_size
         ),
         n_frames=len(structures) + len(unreadable),
-        unreadable_blob=blob,
+        unreadable=blob,
     )
 
 
@@ -377,15 +376,14 @@ def collect_counts(
         if chunk is not None
     ]
     counted = AlloyCounts.concatenate(parts) if parts else like.emptied()
-    failed = [failure.model_copy(update={"file": file}) for failure in generated.unreadable]
-    if generated.unreadable_blob is not None:
-        failed.extend(
-            Failure(file=file, index=index, reason=reason, detail=detail)
-            for index, reason, detail in json.loads(get_blob(jobstore, generated.unreadable_blob))
-        )
-    failed.extend(
-        Failure(file=file, index=b.index, reason=b.reason, detail=b.detail) for b in counted.bad
-    )
+    unreadable: list[BadFrame] = []
+    if generated.unreadable is not None:
+        listed_there = json.loads(get_blob(jobstore, generated.unreadable))
+        unreadable = [BadFrame(*entry) for entry in listed_there]
+    failed = [
+        Failure(file=file, index=bad.index, reason=bad.reason, detail=bad.detail)
+        for bad in (*unreadable, *counted.bad)
+    ]
     # Whatever no job has told of was lost with its job.
     told = {*counted.indices.tolist(), *(failure.index for failure in failed)}
     detail = "the job that was to count it did not finish"

@@ -36,17 +36,14 @@ class GeneratedSet(BaseModel):
         Those that could be read; the label ``index`` tells their place in the source.
     n_frames : int
         Frames in the source, readable or not.
-    unreadable : list of Failure
-        Those that could not.
-    unreadable_blob : str, optional
-        Blob that lists them instead, so that no number of them makes a document too large.
+    unreadable : str, optional
+        Blob that lists those that could not be read; no number of them makes a document too large.
     """
 
     name: str
     structures: StructuresRef
     n_frames: int
-    unreadable: list[Failure] = Field(default_factory=list)
-    unreadable_blob: str | None = None
+    unreadable: str | None = None
 
 
 class CountedChunk(BaseModel):

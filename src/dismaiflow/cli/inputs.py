@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from dismaiflow.errors import DismaiError
 from dismaiflow.settings import load_settings
 
@@ -149,27 +147,17 @@ def read_generated(paths: list[Path], store: JobStore, chunk_size: int) -> list[
     DismaiError
         If a file cannot be split into frames.
     """
-    from dismaiflow.benchmark.jobs import INDEX_LABEL
-    from dismaiflow.benchmark.schemas import Failure, GeneratedSet
-    from dismaiflow.store.structures import put_structures
+    from dismaiflow.benchmark.jobs import store_generated
     from dismaiflow.structures.read import read_structures
 
     sets = []
     # Files of the same name, one in each model's folder, are told apart by their paths.
     told = len({path.name for path in paths}) == len(paths)
-    for number, path in enumerate(paths):
+    for path in paths:
         found = read_structures(path)
-        placed = found.structures.with_labels({INDEX_LABEL: np.asarray(found.indices)})
+        name = path.name if told else path.as_posix()
         sets.append(
-            GeneratedSet(
-                name=path.name if told else path.as_posix(),
-                structures=put_structures(store, placed, chunk_size),
-                n_frames=found.n_frames,
-                unreadable=[
-                    Failure(file=number, index=b.index, reason=b.reason, detail=b.detail)
-                    for b in found.bad
-                ],
-            )
+            store_generated(store, name, found.structures, chunk_size, found.indices, found.bad)
         )
     return sets
 
