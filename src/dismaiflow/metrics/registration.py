@@ -146,6 +146,12 @@ def _starting_axes() -> NDArray[np.float64]:
 _STARTING_AXES = _starting_axes()
 
 
+def _squares(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the products of all components of vectors, shape (..., 9)."""
+    products = vectors[..., :, None] * vectors[..., None, :]
+    return np.asarray(products.reshape(*vectors.shape[:-1], 9))
+
+
 def find_orientation(
     lattice: SiteLattice, positions: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
@@ -173,17 +179,18 @@ def find_orientation(
     if not along.any():
         return None
     units = bonds[along] / lengths[along, None]
-    squares = (units[:, :, None] * units[:, None, :]).reshape(-1, 9)
-    tensor = (squares.T @ squares).reshape(3, 3, 3, 3) / len(units)
+    squares = _squares(units)
+    tensor = squares.T @ squares / len(units)
     axes = _STARTING_AXES
     for _ in range(_TURNS):
-        gradient = np.einsum("ijkl,naj,nak,nal->nai", tensor, axes, axes, axes, optimize=True)
-        turned = _closest_rotation(gradient)
+        slopes = (_squares(axes) @ tensor).reshape(*axes.shape, 3)
+        turned = _closest_rotation((slopes @ axes[..., None])[..., 0])
         change = np.abs(turned - axes).max()
         axes = turned
         if change < _TURN_TOLERANCE:
             break
-    sums = np.einsum("ijkl,nai,naj,nak,nal->n", tensor, axes, axes, axes, axes, optimize=True)
+    squares = _squares(axes)
+    sums = ((squares @ tensor) * squares).sum(axis=(-1, -2))
     variants = _CUBE @ axes[np.argmax(sums)]
     return np.asarray(variants[np.argmin(_angles(variants))])
 
