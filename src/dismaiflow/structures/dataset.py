@@ -13,7 +13,7 @@ import ase.io
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dismaiflow.errors import DismaiError
-from dismaiflow.structures.files import file_sha256, new_folder, write_text
+from dismaiflow.structures.files import file_sha256, new_folder
 from dismaiflow.structures.read import read_structures
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ class DatasetCard(BaseModel):
     controls: dict[str, Any] = Field(
         default_factory=dict, description="scores of the controls, by protocol"
     )
-    extra: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -168,10 +167,3 @@ def open_dataset(folder: Path) -> Dataset:
     except (OSError, ValueError) as error:
         problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise DismaiError(f"{path}: not a dataset card ({problem})") from error
-
-
-def add_controls(dataset: Dataset, controls: dict[str, Any]) -> Dataset:
-    """Add control scores to a card, beside those it has."""
-    card = dataset.card.model_copy(update={"controls": dataset.card.controls | controls})
-    write_text(dataset.folder / CARD_NAME, card.model_dump_json(indent=1))
-    return Dataset(dataset.folder, card)
