@@ -30,12 +30,14 @@ extensions = [
     "generated_tables",
 ]
 exclude_patterns = ["_build"]
+highlight_language = "none"  # most blocks are what a terminal shows
 html_theme = "furo"
 html_title = f"dismaiflow {release}"
 html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 html_show_copyright = False
 
-myst_enable_extensions = ["dollarmath", "deflist"]
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"

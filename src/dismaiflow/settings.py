@@ -58,7 +58,7 @@ class DismaiSettings(BaseSettings):
 def config_file() -> Path:
     """Return the path of the settings file, there or not."""
     named = os.environ.get(CONFIG_VARIABLE)
-    return (Path(named) if named else DEFAULT_CONFIG_FILE).expanduser()
+    return _expanded(Path(named) if named else DEFAULT_CONFIG_FILE)
 
 
 def load_settings() -> DismaiSettings:
@@ -85,8 +85,16 @@ def load_settings() -> DismaiSettings:
             f"setting {name} (in {path} or the environment): {first['msg']}; known are {known}"
         ) from error
     for name in ("STORE_PATH", "SYSTEMS_DIR"):
-        setattr(settings, name, getattr(settings, name).expanduser())
+        setattr(settings, name, _expanded(getattr(settings, name)))
     return settings
+
+
+def _expanded(path: Path) -> Path:
+    """Put the home folder for ``~``."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise DismaiError(f"{path}: there is no such home folder; give a whole path") from error
 
 
 def _check_environment() -> None:

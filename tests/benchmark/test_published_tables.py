@@ -92,13 +92,13 @@ def test_source_names_the_table() -> None:
 def test_another_reference_is_not_comparable() -> None:
     found = compare_with_published("alloy-300K-wide", "0" * 64, "published")
     assert not found.comparable
-    assert found.why_not == "the reference is not the published training set"
+    assert found.why_not == "this version does not know the published set"
 
 
 def test_every_reason_is_told() -> None:
     found = compare_with_published("alloy-300K-wide", "0" * 64, "corrected")
     assert found.why_not == (
-        "the reference is not the published training set; the protocol is corrected, not published"
+        "this version does not know the published set; the protocol is corrected, not published"
     )
 
 

@@ -251,7 +251,8 @@ def test_references_are_the_same_however_they_are_named(
         found = score(path, reference=reference)[0]
         assert found["metrics"] == folder["metrics"]
         assert found["distribution"] == folder["distribution"]
-        assert found["provenance"]["reference"] == str(reference)
+        # Paths of this machine stay out of the document.
+        assert found["provenance"]["reference"] == str(reference).rpartition("/")[2]
         assert found["provenance"]["reference_hash"] == digest
         # The controls of this reference are in the store.
         assert found["controls"] == folder["controls"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dismaiflow.metrics.memorisation import nearest_distances
+from dismaiflow.metrics.memorisation import count_distinct, nearest_distances
 from dismaiflow.structures.lattice import SiteLattice
 
 ALLOY = SiteLattice("fcc", 3.6, (4, 4, 4))
@@ -74,13 +74,14 @@ def test_agrees_with_a_plain_search(seed: int, n_species: int) -> None:
     assert nearest_distances(ours, theirs, lattice) == pytest.approx(plain, abs=1e-15)
 
 
-def test_a_set_against_itself_leaves_each_out() -> None:
+def test_moved_copies_are_not_distinct() -> None:
     known = occupations(SMALL, 3, seed=4)
     twins = np.concatenate([known, known[:1][:, SMALL.translations[9]]])
     assert nearest_distances(twins, twins, SMALL).tolist() == [0.0] * 4
-    alone = nearest_distances(twins, twins, SMALL, same_set=True)
-    assert alone[[0, 3]].tolist() == [0.0, 0.0]
-    assert (alone[[1, 2]] > 0).all()
+    assert count_distinct(twins, SMALL) == 3
+    vacant = known[:1].copy()
+    vacant[0, 5] = -1
+    assert count_distinct(np.concatenate([known, vacant]), SMALL) == 4
 
 
 def test_nothing_to_compare() -> None:

@@ -79,6 +79,8 @@ class AlloyDatasetMaker(Maker):
             raise DismaiError("name the systems to make, each once")
         if n_structures is not None and n_structures < 2:
             raise DismaiError("a dataset needs two structures at least, one of them to validate")
+        if not 0 <= seed < 2**63:
+            raise DismaiError(f"a seed is a whole number from 0 to 2**63 - 1, got {seed}")
         jobs: list[Job | Flow] = []
         shared: dict[tuple[str, ...], list[object]] = {}
         outputs = {}
@@ -90,6 +92,12 @@ class AlloyDatasetMaker(Maker):
                 raise DismaiError(
                     f"{spec.name}: {n} structures asked for, but {settings.n_runs} runs of "
                     f"{n_snapshots} snapshots hold fewer; ask for more passes or runs"
+                )
+            top = getattr(self.run_maker, "highest", None)
+            if top is not None and top <= settings.temperature:
+                raise DismaiError(
+                    f"{spec.name}: replica exchange to {top:g} K does not serve at "
+                    f"{settings.temperature:g} K; use independent runs"
                 )
             key = (
                 str(asdict(settings)),
@@ -104,6 +112,7 @@ class AlloyDatasetMaker(Maker):
                 ]
                 for run, run_job in enumerate(runs):
                     run_job.name = f"{self.run_maker.name} {settings.temperature:g} K {run}"
+                    run_job.update_metadata({"system": spec.name, "protocol": self.protocol})
                     if shared:
                         run_job.name += f" ({spec.name})"
                 jobs.extend(runs)
@@ -112,6 +121,7 @@ class AlloyDatasetMaker(Maker):
             assemble.name = f"{self.assemble_maker.name} {spec.name}"
             # A run that failed is reported on the card; it does not take the others along.
             assemble.config.on_missing_references = OnMissing.NONE
+            assemble.update_metadata({"system": spec.name, "protocol": self.protocol})
             jobs.append(assemble)
             outputs[spec.name] = assemble.output
         return Flow(jobs, output=outputs, name=self.name)

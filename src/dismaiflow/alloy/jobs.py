@@ -171,6 +171,8 @@ class TemperatureScanMaker(Maker):
         seed : int
             Seed.
         """
+        if not temperatures:
+            raise DismaiError("name the temperatures to sample at")
         alloy = AlloySystem.from_spec(spec)
         total = len(temperatures) * self.n_runs * self.n_passes
         curve = sro_against_temperature(
@@ -238,7 +240,7 @@ class AssembleAlloyMaker(Maker):
             "formation_energy": selection.energies,
         }
         structures = alloy.structures(selection.occupations, labels)
-        n_train = round(n * spec.dataset.train_fraction)
+        n_train = spec.dataset.split(n)
         # The selection is in random order already.
         sets = {
             "train": structures.select(np.arange(n_train)),
@@ -299,7 +301,8 @@ def _statistics(
     order = selection.sro[:n_train]
     return {
         "sampling": judged.as_dict(),
-        "selection": selection.as_dict(),
+        "selection": selection.as_dict()
+        | {"n_val_in_blocks_of_train": _shared_blocks(selection, n_train)},
         "formation_energy_ev_per_atom": {
             "mean": float(selection.energies[:n_train].mean()),
             "std": float(selection.energies[:n_train].std()),
@@ -309,6 +312,19 @@ def _statistics(
             for i, label in enumerate(labels)
         },
     }
+
+
+def _shared_blocks(selection: Selection, n_train: int) -> int:
+    """Count the validation structures that are correlated with a training structure."""
+    blocks = list(
+        zip(
+            selection.run.tolist(),
+            (selection.snapshot // selection.block_length).tolist(),
+            strict=True,
+        )
+    )
+    known = set(blocks[:n_train])
+    return sum(block in known for block in blocks[n_train:])
 
 
 def _store_run(samples: RunSamples, run: int) -> AlloyRunDoc:

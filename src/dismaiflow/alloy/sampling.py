@@ -1,9 +1,10 @@
 """Independent Monte Carlo runs at a temperature, equilibrated and recorded (paper, section 4.1.1).
 
-Two protocols. ``published`` does what the paper says: a random start and no burn-in. ``corrected``
-anneals every start from a high temperature and waits until energy and long-range order are
-stationary before it records. At 300 K the alloy of the paper has long-range order, and a start that
-is quenched at random may stay disordered for longer than a whole run.
+Two protocols. ``published`` takes the paper's sizes and, where the paper is silent, the plainest
+reading: a random start, and nothing left out. ``corrected`` anneals every start from a high
+temperature and waits until energy and long-range order are stationary before it records. At 300 K
+the alloy of the paper has long-range order, and a start that is quenched at random may stay
+disordered for longer than a whole run.
 """
 
 from __future__ import annotations
@@ -181,8 +182,8 @@ class RunSamples:
     equilibration : Equilibration
         What happened before.
     seed : dict
-        ``entropy`` (in decimal digits: it may have 128 bits) and ``spawn_key`` of the numpy
-        SeedSequence that the run used.
+        ``entropy`` (as text: it may have 128 bits) and ``spawn_key`` of the numpy SeedSequence that
+        the run used.
     """
 
     settings: SamplingSettings

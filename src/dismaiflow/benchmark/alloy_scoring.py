@@ -13,11 +13,11 @@ from dismaiflow.benchmark.alloy_analysis import AlloyAnalyser, AlloyCounts, Allo
 from dismaiflow.benchmark.schemas import MAX_LISTED_FAILURES, Failure, Histogram, Metric
 from dismaiflow.metrics.bootstrap import mean_interval
 from dismaiflow.metrics.distances import mean_wasserstein, spread_ratio
-from dismaiflow.metrics.memorisation import nearest_distances
+from dismaiflow.metrics.memorisation import count_distinct, nearest_distances
 from dismaiflow.metrics.order import order_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -137,12 +137,13 @@ class AlloyScorer:
         theirs = self.reference_features
         on_lattice = counts.occupations[counts.occupations[:, 0] > -2]
         nearest = self._nearest(on_lattice)
+        lattice = self._analyser.system.lattice
         return {
             "w1_sro": mean_wasserstein(features.order, theirs.order),
             "w1_energy": mean_wasserstein(features.energies[:, None], theirs.energies[:, None]),
             "spread_ratio": spread_ratio(features.fingerprints, theirs.fingerprints),
             "unique_fraction": (
-                len(np.unique(on_lattice, axis=0)) / len(on_lattice) if len(on_lattice) else None
+                count_distinct(on_lattice, lattice) / len(on_lattice) if len(on_lattice) else None
             ),
             "nearest_training_median": float(np.median(nearest)) if len(nearest) else None,
             "nearest_training_min": float(nearest.min()) if len(nearest) else None,
@@ -190,6 +191,14 @@ def combine_distributions(runs: Sequence[RunScore]) -> dict[str, float | None]:
         found = [v for run in runs if (v := run.distribution[name]) is not None]
         combined[name] = float(np.mean(found)) if found else None
     return combined
+
+
+def explain_missing(distribution: Mapping[str, float | None], n_scored: int) -> dict[str, str]:
+    """Say why comparisons of distributions are null."""
+    reason = "no atoms are put on the sites of the cell by this alignment or for these structures"
+    if n_scored == 0:
+        reason = _NOTHING_SCORED
+    return {name: reason for name, value in distribution.items() if value is None}
 
 
 def count_reasons(failed: Sequence[Failure]) -> dict[str, int]:

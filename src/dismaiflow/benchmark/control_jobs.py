@@ -110,4 +110,5 @@ class CollectControlsMaker(Maker):
             expansion_hash=expansion_hash(spec),
             scores=scores,
             failures=failures,
+            missing=[name for name, one in controls.items() if one is None],
         )

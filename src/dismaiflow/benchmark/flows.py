@@ -106,7 +106,11 @@ class ScoreAlloyMaker(Maker):
         )
         # Structures of a job that failed are counted as failed; the score goes on without them.
         collect.config.on_missing_references = OnMissing.NONE
-        return Flow([*jobs, collect], output=collect.output, name=f"{self.name} {spec.name}")
+        flow = Flow([*jobs, collect], output=collect.output, name=f"{self.name} {spec.name}")
+        flow.update_metadata(
+            {"system": spec.name, "model": model, "protocol": protocol.key}, dynamic=True
+        )
+        return flow
 
 
 @dataclass
@@ -185,6 +189,7 @@ class AlloyControlsMaker(Maker):
             )
             jobs.append(counted)
             counts = {}
+            counting = []
             for name, one in sets.items():
                 job = _count(
                     self.count_maker,
@@ -195,16 +200,21 @@ class AlloyControlsMaker(Maker):
                     "control",
                     f"{name} {label}",
                 )
-                jobs.append(job)
+                counting.append(job)
                 counts[name] = job.output
             collect = self.collect_maker.make(
                 whole, protocol, reference, counted.output, sets, counts, self.n, seed
             )
+            jobs.extend(counting)
             collect.name = f"{self.collect_maker.name} {label}"
             collect.config.on_missing_references = OnMissing.NONE
             jobs.append(collect)
+            for job in (counted, *counting, collect):
+                job.update_metadata({"protocol": protocol.key}, dynamic=True)
             outputs[protocol.key] = collect.output
-        return Flow(jobs, output=outputs, name=f"{self.name} {spec.name}")
+        flow = Flow(jobs, output=outputs, name=f"{self.name} {spec.name}")
+        flow.update_metadata({"system": spec.name, "model": "controls"}, dynamic=True)
+        return flow
 
 
 def _count(

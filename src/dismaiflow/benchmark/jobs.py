@@ -1,10 +1,10 @@
-"""Jobs that count, score and sample controls for alloys."""
+"""Jobs that count the clusters of alloys and score them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from dismaiflow.benchmark.alloy_scoring import (
     combine_runs,
     count_reasons,
     example,
+    explain_missing,
     listed,
 )
 from dismaiflow.benchmark.protocol import ScoringProtocol
@@ -172,7 +173,7 @@ class CountSetMaker(Maker):
     """
 
     name: str = "count alloy set"
-    chunk_maker: CountChunkMaker | None = None
+    chunk_maker: CountChunkMaker = field(default_factory=CountChunkMaker)
 
     @job(config=_STORE)
     def make(
@@ -202,7 +203,7 @@ class CountSetMaker(Maker):
         Response
             Replaced by a flow whose output is a list of `CountedChunk`, None where a job failed.
         """
-        maker = self.chunk_maker or CountChunkMaker()
+        maker = self.chunk_maker
         first = first_chunk(current_jobstore(), reference).select([0])
         alloy, expected = alloy_in_cell(spec, first)
         assert expected.cell is not None
@@ -295,16 +296,19 @@ class CollectScoreMaker(Maker):
         failed = [failure for run in runs for failure in run.failed]
         all_counts = AlloyCounts.concatenate(counts)
         scores = controls.scores if controls else {}
+        distribution = combine_distributions(runs)
+        n_scored = sum(run.n_scored for run in runs)
         names = [one.name for one in generated]
         return ScoreDoc(
             system=spec.name,
             protocol=protocol,
             n_generated=sum(run.n_generated for run in runs),
-            n_scored=sum(run.n_scored for run in runs),
+            n_scored=n_scored,
             failures=count_reasons(failed),
             failed=listed(failed),
             metrics=combine_runs(runs),
-            distribution=combine_distributions(runs),
+            distribution=distribution,
+            distribution_reasons=explain_missing(distribution, n_scored),
             controls=scores,
             floor=scores.get("train-resample", {}),
             published=compare_with_published(spec.name, reference.content_hash, protocol.name),

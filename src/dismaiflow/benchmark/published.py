@@ -66,7 +66,10 @@ def compare_with_published(
         for model, values in table["rows"].items()
     ]
     reasons = []
-    if PUBLISHED_REFERENCES.get(system) != reference_hash:
+    known = PUBLISHED_REFERENCES.get(system)
+    if known is None:
+        reasons.append("this version does not know the published set")
+    elif known != reference_hash:
         reasons.append("the reference is not the published training set")
     if protocol_name != "published":
         reasons.append(f"the protocol is {protocol_name}, not published")

@@ -100,6 +100,9 @@ class ScoreDoc(BaseModel):
     distribution: dict[str, float | None] = Field(
         description="comparisons of whole distributions, beyond the paper"
     )
+    distribution_reasons: dict[str, str] = Field(
+        default_factory=dict, description="why a comparison is null"
+    )
     controls: dict[str, dict[str, float | None]] = Field(default_factory=dict)
     floor: dict[str, float | None] = Field(
         default_factory=dict, description="what the training set drawn again scores"
@@ -125,4 +128,13 @@ class ControlsDoc(BaseModel):
     expansion_hash: str = Field("", description="of the cluster expansion behind the energies")
     scores: dict[str, dict[str, float | None]]
     failures: dict[str, dict[str, int]]
+    missing: list[str] = Field(
+        default_factory=list, description="controls that could not be sampled"
+    )
     versions: dict[str, str] = Field(default_factory=package_versions)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every control was sampled and scored; others are not kept for later scores."""
+        lost = any("job_failed" in reasons for reasons in self.failures.values())
+        return bool(self.scores) and not self.missing and not lost

@@ -26,6 +26,9 @@ out = Console(highlight=False)
 #: Where everything else goes, so that results can be piped.
 err = Console(stderr=True, highlight=False)
 
+#: The largest seed that documents can hold.
+MAX_SEED = 2**63 - 1
+
 #: Seconds between two redraws of a bar; also the pace of lines where there is no terminal.
 _REDRAW = 0.2
 

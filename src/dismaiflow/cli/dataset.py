@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dismaiflow.cli.console import err, one_of, out, print_json
+from dismaiflow.cli.console import MAX_SEED, err, one_of, out, print_json
 from dismaiflow.cli.inputs import find_alloy
 from dismaiflow.cli.run import open_store, run_flow
 from dismaiflow.errors import DismaiError
@@ -31,7 +31,7 @@ def dataset(
         int | None,
         typer.Option("--n", min=2, help="Structures, training and validation together."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of all randomness.")] = 0,
     protocol: Annotated[
         str,
         typer.Option(help="corrected: equilibrated runs; published: random starts, no burn-in."),
@@ -151,35 +151,36 @@ def make_datasets(
     from dismaiflow.store.datasets import DatasetDoc, export_dataset
 
     flow = maker.make(specs, seed, n)
-    metadata = {"system": [s.name for s in specs], "protocol": maker.dataset_maker.protocol}
-    done = run_flow(flow, store, metadata, quiet)
+    done = run_flow(flow, store, quiet)
     made: dict[str, Dataset] = {}
     lost: DismaiError | None = None
     for spec in specs:
         try:
             document = DatasetDoc.model_validate(done.result(flow.output["datasets"][spec.name]))
-            document.card.controls = _plain_controls(
-                done.result(flow.output["controls"][spec.name])
-            )
         except DismaiError as error:
             lost = lost or error
             continue
+        try:
+            found = done.result(flow.output["controls"][spec.name])
+            document.card.controls = _plain_controls(found)
+        except DismaiError as error:
+            message = f"the controls could not be scored: {error}"
+            document.card.warnings.append(message)
+            lost = lost or DismaiError(f"{spec.name}: {message}")
         made[spec.name] = export_dataset(store, document, folder / spec.name)
-        for warning in document.card.warnings if quiet else ():  # the table says them too
-            err.print(f"{spec.name}: {warning}", style="yellow", markup=False, soft_wrap=True)
-    if lost is None:
-        done.tell_failures()
-    else:
+    if lost is not None:
         rest = f" (written: {', '.join(made)})" if made else ""
         raise DismaiError(f"{lost}{rest}")
+    done.tell_failures()
+    for name, one in made.items() if quiet else ():  # the table says them too
+        for warning in one.card.warnings:
+            err.print(f"{name}: {warning}", style="yellow", markup=False, soft_wrap=True)
     return made
 
 
 def _plain_controls(documents: dict[str, Any]) -> dict[str, Any]:
-    """Return the control scores by protocol key as plain data."""
+    """Return the complete control scores by protocol key as plain data."""
     from dismaiflow.benchmark.schemas import ControlsDoc
 
-    return {
-        key: ControlsDoc.model_validate(document).model_dump(mode="json")
-        for key, document in documents.items()
-    }
+    found = {key: ControlsDoc.model_validate(document) for key, document in documents.items()}
+    return {key: one.model_dump(mode="json") for key, one in found.items() if one.complete}

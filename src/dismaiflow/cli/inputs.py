@@ -139,6 +139,11 @@ def _find_in_store(digest: str, store: JobStore) -> StructuresRef:
     return StructuresRef.model_validate(found.popitem()[1])
 
 
+def reference_name(given: str) -> str:
+    """Return what a document calls a reference: without the folders of this machine."""
+    return given if given.startswith(_STORE_PREFIX) else Path(given).resolve().name
+
+
 def read_generated(paths: list[Path], store: JobStore, chunk_size: int) -> list[GeneratedSet]:
     """Read generated files and put their structures into the store.
 

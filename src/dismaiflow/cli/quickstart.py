@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dismaiflow.cli.console import out
+from dismaiflow.cli.console import MAX_SEED, out
 from dismaiflow.cli.dataset import build_maker, check_targets, make_datasets
 from dismaiflow.cli.inputs import card_controls, find_alloy
 from dismaiflow.cli.run import open_store
@@ -20,7 +20,7 @@ def quickstart(
     out_dir: Annotated[
         Path, typer.Option("--out", help="Folder for the datasets and the report.")
     ] = Path("quickstart"),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of all randomness.")] = 0,
     n_passes: Annotated[
         int | None,
         typer.Option(min=1, help="Passes of each Monte Carlo run; the paper's by default."),

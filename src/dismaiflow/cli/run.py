@@ -93,9 +93,7 @@ class FinishedRun:
             )
 
 
-def run_flow(
-    flow: Flow, store: JobStore, metadata: dict[str, Any], quiet: bool = False
-) -> FinishedRun:
+def run_flow(flow: Flow, store: JobStore, quiet: bool = False) -> FinishedRun:
     """Run a flow here.
 
     Parameters
@@ -103,9 +101,7 @@ def run_flow(
     flow : Flow
         What to run.
     store : JobStore
-        Where results go.
-    metadata : dict
-        Kept with every job, beside a new ``run_id``.
+        Where results go; every job bears a new ``run_id``.
     quiet : bool
         Show no progress.
 
@@ -116,7 +112,7 @@ def run_flow(
     """
     from jobflow import run_locally
 
-    flow.update_metadata({"run_id": uuid.uuid4().hex[:12], **metadata}, dynamic=True)
+    flow.update_metadata({"run_id": uuid.uuid4().hex[:12]}, dynamic=True)
     failures = _Failures()
     with (
         progress_bars(quiet),

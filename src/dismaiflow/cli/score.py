@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dismaiflow.cli.console import one_of, out
-from dismaiflow.cli.inputs import card_controls, find_alloy, read_generated, read_reference
+from dismaiflow.cli.inputs import (
+    card_controls,
+    find_alloy,
+    read_generated,
+    read_reference,
+    reference_name,
+)
 from dismaiflow.cli.run import open_store, run_flow
 from dismaiflow.errors import DismaiError
 
@@ -68,7 +74,15 @@ def score(
         sets = read_generated(generated, store, load_settings().CHUNK_SIZE)
         beside = _controls(spec, chosen, ref, dataset, store, json) if controls else None
         document = _score(
-            spec, chosen, ref, reference, sets, name or generated[0].stem, beside, store, json
+            spec,
+            chosen,
+            ref,
+            reference_name(reference),
+            sets,
+            name or generated[0].stem,
+            beside,
+            store,
+            json,
         )
     if document.n_scored == 0:
         reasons = ", ".join(f"{k}: {v}" for k, v in document.failures.items())
@@ -105,7 +119,7 @@ def _score(
     spec: SystemSpec,
     protocol: ScoringProtocol,
     reference: StructuresRef,
-    reference_name: str,
+    called: str,
     sets: list[GeneratedSet],
     model: str,
     controls: ControlsDoc | None,
@@ -116,9 +130,8 @@ def _score(
     from dismaiflow.benchmark.flows import ScoreAlloyMaker
     from dismaiflow.benchmark.schemas import ScoreDoc
 
-    flow = ScoreAlloyMaker().make(spec, protocol, reference, sets, reference_name, model, controls)
-    metadata = {"system": spec.name, "model": model, "protocol": protocol.key}
-    done = run_flow(flow, store, metadata, quiet)
+    flow = ScoreAlloyMaker().make(spec, protocol, reference, sets, called, model, controls)
+    done = run_flow(flow, store, quiet)
     document = ScoreDoc.model_validate(done.result(flow.output))
     done.tell_failures()
     return document
@@ -139,10 +152,11 @@ def _controls(
     from dismaiflow.settings import load_settings
 
     kept = card_controls(dataset.card) if dataset is not None else {}
-    if protocol.key in kept and kept[protocol.key].expansion_hash == expansion_hash(spec):
-        return kept[protocol.key]
+    own = kept.get(protocol.key)
+    if own is not None and own.complete and own.expansion_hash == expansion_hash(spec):
+        return own
     n_control = load_settings().N_CONTROL
-    known = store.query_one(
+    known = store.query(
         {
             "output.kind": "controls",
             "output.system": spec.name,
@@ -155,14 +169,15 @@ def _controls(
         },
         load=True,
     )
-    if known is not None:
-        return ControlsDoc.model_validate(known["output"])
+    for document in known:
+        stored = ControlsDoc.model_validate(document["output"])
+        if stored.complete and (dataset is None or VALIDATION_CONTROL in stored.scores):
+            return stored
     maker = AlloyControlsMaker(n=n_control)
     validation = None
     if dataset is not None and "val" in dataset.card.counts:
         chunk_size = maker.sample_maker.chunk_size
         validation = store_generated(store, VALIDATION_CONTROL, dataset.read("val"), chunk_size)
     flow = maker.make(spec, [protocol], reference, validation)
-    metadata = {"system": spec.name, "model": "controls", "protocol": protocol.key}
-    done = run_flow(flow, store, metadata, quiet)
+    done = run_flow(flow, store, quiet)
     return ControlsDoc.model_validate(done.result(flow.output[protocol.key]))

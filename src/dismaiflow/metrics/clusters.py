@@ -159,8 +159,8 @@ def fingerprint(
     ----------
     monomers : ndarray of int, shape (..., n_species)
         Atoms of each species.
-    pairs : ndarray of int, shape (..., n_shells, n_species, n_species)
-        Unordered pairs in the upper triangle.
+    pairs : ndarray, shape (..., n_shells, n_species, n_species)
+        Unordered pairs in the upper triangle; halves occur off lattice.
     multiplicities : ndarray of int, shape (n_shells,)
         Pairs per site in each shell.
     convention : {"published", "corrected"}

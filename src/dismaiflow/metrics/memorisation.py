@@ -42,16 +42,11 @@ def _planes(occupations: NDArray[np.int8]) -> NDArray[np.uint64]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _nearest(
-    moved: NDArray[np.uint64], others: NDArray[np.uint64], skip: int
-) -> tuple[np.int64, int]:
-    """Return the smallest number of differing sites, and the structure that has it."""
+def _fewest_differences(moved: NDArray[np.uint64], others: NDArray[np.uint64]) -> np.int64:
+    """Return the smallest number of sites in which any of both sides differ."""
     best = np.int64(2**62)
-    which = -1
     n_planes, n_words = others.shape[1], others.shape[2]
     for m in range(others.shape[0]):
-        if m == skip:
-            continue
         for t in range(moved.shape[0]):
             count = np.int64(0)
             for w in range(n_words):
@@ -59,17 +54,30 @@ def _nearest(
                 for p in range(n_planes):
                     different |= moved[t, p, w] ^ others[m, p, w]
                 count += np.int64(_count_bits(different))
-            if count < best:
-                best = count
-                which = m
-    return best, which
+            best = min(best, count)
+    return best
+
+
+def count_distinct(occupations: NDArray[np.int8], lattice: SiteLattice) -> int:
+    """Count structures that no lattice translation turns into each other.
+
+    Parameters
+    ----------
+    occupations : ndarray of int8, shape (n, n_sites)
+        Structures, -1 for vacancies.
+    lattice : SiteLattice
+        Gives the translations.
+    """
+    # Of all translations of a structure the first in byte order stands for it.
+    moved = ((row[lattice.translations] + 2).tobytes() for row in occupations)
+    n = lattice.n_sites
+    return len({min(m[i : i + n] for i in range(0, len(m), n)) for m in moved})
 
 
 def nearest_distances(
     occupations: NDArray[np.int8],
     others: NDArray[np.int8],
     lattice: SiteLattice,
-    same_set: bool = False,
 ) -> NDArray[np.float64]:
     """Return the distance of every structure to the nearest of a set.
 
@@ -81,8 +89,6 @@ def nearest_distances(
         The set to search.
     lattice : SiteLattice
         Gives the translations.
-    same_set : bool
-        Leave out the structure itself, when both sets are one.
 
     Returns
     -------
@@ -102,6 +108,6 @@ def nearest_distances(
         if moved.shape[1] < n_planes:
             missing = np.zeros((len(moved), n_planes - moved.shape[1], moved.shape[2]), np.uint64)
             moved = np.concatenate([moved, missing], axis=1)
-        best, _ = _nearest(np.ascontiguousarray(moved), packed_others, i if same_set else -1)
-        distances[i] = best / lattice.n_sites
+        fewest = _fewest_differences(np.ascontiguousarray(moved), packed_others)
+        distances[i] = fewest / lattice.n_sites
     return distances

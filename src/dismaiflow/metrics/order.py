@@ -41,7 +41,7 @@ def warren_cowley(
     ----------
     monomers : ndarray of int, shape (..., n_species)
         Atoms of each species.
-    pairs : ndarray of int, shape (..., n_shells, n_species, n_species)
+    pairs : ndarray, shape (..., n_shells, n_species, n_species)
         Unordered pairs in the upper triangle.
     convention : {"published", "corrected"}
         Which of the two.

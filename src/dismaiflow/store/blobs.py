@@ -110,7 +110,7 @@ def put_blob(jobstore: JobStore, payload: bytes, kind: str) -> str:
 
 
 def has_blob(jobstore: JobStore, sha256: str) -> bool:
-    """Say whether a blob is there, without reading it back.
+    """Say whether a blob is there, without unpacking it.
 
     Parameters
     ----------

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-#: Resolution of the content hash, Å. Extended XYZ files carry eight decimals, so that a set keeps
-#: its hash through a file.
+#: Resolution of the content hash, Å. Extended XYZ files carry eight decimals, so that sets on a
+#: lattice keep their hash through a file; among millions of arbitrary coordinates one may lie so
+#: close to half a unit that it does not.
 HASH_RESOLUTION = 1e-8
 
 _MAGIC = b"DISMAI-SET-1"

@@ -175,10 +175,14 @@ class DatasetSpec(Block):
     relaxation: Relaxation | None = None
     energy_filter: EnergyFilter | None = None
 
+    def split(self, n: int) -> int:
+        """Return how many of n structures train, rounded, with one left on either side."""
+        return min(max(round(n * self.train_fraction), 1), max(n - 1, 1))
+
     @property
     def n_train(self) -> int:
-        """Number of training structures, rounded to the nearest."""
-        return round(self.n_structures * self.train_fraction)
+        """Number of training structures."""
+        return self.split(self.n_structures)
 
     @property
     def n_validation(self) -> int:
