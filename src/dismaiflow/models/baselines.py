@@ -40,10 +40,9 @@ class _Baseline:
         drawn = self._train.select(rng.integers(0, len(self._train), size=n))
         return replace(drawn, ids=tuple(map(str, range(n))), labels={})
 
-    @staticmethod
-    def _rng(seed: int) -> np.random.Generator:
-        """One seed draws the same training structures for all: they differ by what is done then."""
-        return np.random.default_rng(seed)
+    def _rng(self, seed: int) -> np.random.Generator:
+        """Each baseline draws its own structures, so that no two agree by the draw alone."""
+        return np.random.default_rng([seed, *self.name.encode()])
 
 
 class TrainResample(_Baseline):
