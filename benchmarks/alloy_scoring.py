@@ -90,6 +90,8 @@ def scripts_seconds(checkout: Path, python: str, structures: StructureSet) -> fl
                 *("--data_path", "gen_clean.extxyz", "--lat_in", str(utils / "POSCAR_fcc_unit")),
             ],
             cwd=folder,
+            # Spinning BLAS threads would count as work of the scripts.
+            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             check=True,
             capture_output=True,
         )

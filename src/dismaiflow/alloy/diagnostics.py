@@ -295,9 +295,10 @@ def _warnings(report: SamplingReport, runs: Sequence[RunSamples]) -> list[str]:
         listed = ", ".join(str(r) for r in report.deviating)
         names = sorted({name for found in report.deviating.values() for name in found})
         shown = ", ".join(names[:4]) + (" and others" if len(names) > 4 else "")
+        who = f"run {listed} deviates" if len(report.deviating) == 1 else f"runs {listed} deviate"
         warnings.append(
-            f"the runs {at} do not agree: run {listed} deviates by more than five standard errors "
-            f"in {shown}; it is probably stuck in a metastable state (mend: longer anneal, higher "
+            f"the runs {at} do not agree: {who} by more than five standard errors in {shown}, "
+            f"probably stuck in a metastable state (mend: longer anneal, higher "
             "anneal_from, or replica exchange)"
         )
     elif report.agreement == "disagree":

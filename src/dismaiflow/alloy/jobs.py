@@ -258,6 +258,7 @@ class AssembleAlloyMaker(Maker):
                 "name": settings.protocol,
                 "pass": "as many attempts to swap unlike atoms as there are sites",
                 **settings.as_dict(),
+                "start": samples[0].equilibration.start,
                 "thinning": self.thinning,
                 "runs_missing": len(runs) - len(done),
                 "energy_quantum_ev": alloy.hamiltonian.quantum,

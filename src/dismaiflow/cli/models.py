@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dismaiflow.cli.console import out, print_json
+from dismaiflow.cli.console import err, out, print_json
+from dismaiflow.errors import DismaiError
 
 app = typer.Typer(help="The generative models that are known.", no_args_is_help=True)
 
@@ -24,7 +25,13 @@ def list_(json: JsonOption = False) -> None:
 
     from dismaiflow.models.registry import get_model, list_models
 
-    cards = {name: get_model(name).card() for name in list_models()}
+    cards = {}
+    for name in list_models():
+        try:
+            cards[name] = get_model(name).card()
+        except DismaiError as error:
+            # Somebody else's model must not take the list down.
+            err.print(str(error), style="yellow", markup=False, soft_wrap=True)
     if json:
         print_json({name: asdict(card) for name, card in cards.items()})
         return
