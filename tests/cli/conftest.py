@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +100,8 @@ class Dismai:
             text=True,
             cwd=cwd,
             env=environment | self._environment(variables),
+            # Control-C is off in what a script runs in its background, and in its children.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
 
     def execute(self, *words: object, cwd: Path, **variables: object) -> Ran:
