@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from dismaiflow.structures.files import (
     new_folder,
     write_text,
 )
+from small_disk import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,20 +31,9 @@ def everything(folder: Path) -> list[str]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a disk of 64 kB; the test is skipped where none can be mounted."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(mount, capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("no mount command")
-    if done.returncode or not folder.is_mount():
-        pytest.skip("mounting needs root")
-    try:
+    """Return a disk of 64 kB."""
+    with mounted(tmp_path / "disk", "64k") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("target", ["out", "a/b/out"])
