@@ -11,6 +11,7 @@ from jobflow import JobStore
 from dismaiflow.alloy.flows import AlloyDatasetMaker
 from dismaiflow.benchmark import control_jobs
 from dismaiflow.benchmark.control_jobs import SampleControlMaker
+from dismaiflow.benchmark.count_jobs import CountSetMaker
 from dismaiflow.benchmark.flows import AlloyControlsMaker, ScoreAlloyMaker
 from dismaiflow.benchmark.jobs import store_generated
 from dismaiflow.benchmark.schemas import ControlsDoc, ScoreDoc
@@ -132,7 +133,8 @@ def test_sizes_at_full_size(run_flow: Run, embedded: JobStore, ran: RanJobs) -> 
         scores=scores,
         failures={},
     )
-    flow = ScoreAlloyMaker().make(spec, PUBLISHED, reference, [one], controls=controls)
+    maker = ScoreAlloyMaker(count_maker=CountSetMaker(structures_per_job=50))
+    flow = maker.make(spec, PUBLISHED, reference, [one], controls=controls)
     document = ScoreDoc.model_validate(run_flow(flow, embedded))
     assert document.n_scored == 1000
     assert sum(name.startswith("count alloy clusters generated 0") for name in ran.names) == 20

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from jobflow import Flow, JobStore, run_locally
 
-from dismaiflow.benchmark import jobs as benchmark_jobs
+from dismaiflow.benchmark import count_jobs
 from dismaiflow.benchmark.alloy_analysis import AlloyAnalyser, AlloyCounts
+from dismaiflow.benchmark.count_jobs import CountSetMaker
 from dismaiflow.benchmark.flows import AlloyControlsMaker, ScoreAlloyMaker
 from dismaiflow.benchmark.jobs import store_generated
 from dismaiflow.benchmark.protocol import ScoringProtocol
@@ -57,6 +58,11 @@ def spoilt(spec: SystemSpec, n: int = 98, seed: int = 1) -> tuple[StructureSet, 
     return StructureSet.from_atoms(atoms), dict.fromkeys(reasons, 1)
 
 
+def cut_into_jobs(structures: int) -> ScoreAlloyMaker:
+    """Return a Maker whose jobs count so many structures each."""
+    return ScoreAlloyMaker(count_maker=CountSetMaker(structures_per_job=structures))
+
+
 def score(
     run_flow: Run,
     store: JobStore,
@@ -65,11 +71,12 @@ def score(
     protocol: ScoringProtocol = PUBLISHED,
     n_reference: int = 30,
     chunk_size: int = 50,
+    per_job: int = 1000,
     **options: Any,
 ) -> ScoreDoc:
     """Score generated sets against random alloys."""
     reference = reference_set(store, spec, n_reference, chunk_size)
-    flow = ScoreAlloyMaker().make(spec, protocol, reference, list(generated), **options)
+    flow = cut_into_jobs(per_job).make(spec, protocol, reference, list(generated), **options)
     document = ScoreDoc.model_validate(run_flow(flow, store))
     check_sums(document)
     return document
@@ -81,7 +88,7 @@ def test_chunks_make_no_difference(run_flow: Run, jobstore: JobStore, spec: Syst
     found = []
     for size in (50, 7):
         one = generated_set(jobstore, structures, size, unreadable=(50, 99))
-        found.append(score(run_flow, jobstore, spec, one, chunk_size=size))
+        found.append(score(run_flow, jobstore, spec, one, chunk_size=size, per_job=2 * size))
     assert strip(found[0]) == strip(found[1])
     document = found[0]
     assert (document.n_generated, document.n_scored) == (100, 92)
@@ -166,8 +173,8 @@ def test_a_failed_chunk_costs_its_structures_only(
     made = random_alloys(spec, 39, seed=2)
     one = generated_set(jobstore, made, 7, unreadable=(16,))
     with monkeypatch.context() as patch:
-        patch.setattr(benchmark_jobs, "AlloyAnalyser", BrokenAnalyser)
-        document = score(run_flow, jobstore, spec, one, protocol=protocol)
+        patch.setattr(count_jobs, "AlloyAnalyser", BrokenAnalyser)
+        document = score(run_flow, jobstore, spec, one, protocol=protocol, per_job=7)
     lost = [14, 15, 17, 18, 19, 20, 21]
     assert document.failures == {"job_failed": 7, "unreadable": 1}
     assert [f.index for f in document.failed if f.reason == "job_failed"] == lost
@@ -184,13 +191,14 @@ def test_a_failed_chunk_costs_its_structures_only(
 def test_a_lost_blob_costs_its_structures_only(
     run_flow: Run, jobstore: JobStore, spec: SystemSpec
 ) -> None:
-    """Structures that are no longer in the store fail with their job, the first chunk too."""
+    """Structures that are no longer in the store fail, the first chunk too; so it says."""
     one = generated_set(jobstore, random_alloys(spec, 20, seed=3), 7)
     gone = one.structures.chunks[0]
     jobstore.additional_stores["data"].remove_docs({"blob_uuid": gone})
     document = score(run_flow, jobstore, spec, one)
     assert document.failures == {"job_failed": 7}
     assert [f.index for f in document.failed] == list(range(7))
+    assert document.failed[0].detail.startswith(f"blob {gone} is not in ")
     assert document.n_scored == 13
 
 
@@ -265,7 +273,7 @@ def test_a_lost_reference_is_an_error(
     else:
         reference.chunk_sizes.pop()
     one = generated_set(embedded, random_alloys(spec, 3, seed=7))
-    flow = ScoreAlloyMaker().make(spec, PUBLISHED, reference, [one])
+    flow = cut_into_jobs(5).make(spec, PUBLISHED, reference, [one])
     message = failing_message(flow, embedded, tmp_path, heard)
     assert message == f"dismaiflow.errors.DismaiError: {expected}"
 
@@ -336,12 +344,12 @@ def test_names_and_metadata_of_jobs(
     """Every job, those of replacements too, bears the metadata; no two have one name."""
     reference = reference_set(embedded, spec, 12, 5)
     sets = [generated_set(embedded, random_alloys(spec, 12, seed=i), 5) for i in range(2)]
-    flow = ScoreAlloyMaker().make(spec, PUBLISHED, reference, sets)
+    flow = cut_into_jobs(5).make(spec, PUBLISHED, reference, sets)
     metadata = {"run_id": "r1", "system": spec.name, "model": "m", "protocol": PUBLISHED.key}
     flow.update_metadata(metadata, dynamic=True)
     run_flow(flow, embedded)
-    # Three sets: one job each to cut them, three chunks, one to gather; one to score.
-    assert len(ran.first_names) == 3 * 5 + 1
+    # Three sets: one job each to cut them, which later gathers, and three chunks; one to score.
+    assert len(ran.first_names) == 3 * 4 + 1
     assert len(set(ran.first_names)) == len(ran.first_names)
     assert "count alloy clusters generated 1 2" in ran.first_names
     for document in embedded.docs_store.query({}):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jobflow import JobConfig, Maker, job
+from jobflow import Maker
 
 from dismaiflow.alloy.archive import run_from_bytes, run_to_bytes
 from dismaiflow.alloy.diagnostics import (
@@ -24,6 +24,7 @@ from dismaiflow.alloy.schemas import AlloyRunDoc, OrderCurveDoc
 from dismaiflow.alloy.selection import Selection, Thinning, select_narrow, select_wide
 from dismaiflow.alloy.system import AlloySystem
 from dismaiflow.errors import DismaiError
+from dismaiflow.jobs import dismai_job
 from dismaiflow.progress import report as report_progress
 from dismaiflow.store.blobs import current_jobstore, get_blob, put_blob
 from dismaiflow.store.datasets import DatasetDoc
@@ -62,7 +63,7 @@ class AlloyRunMaker(Maker):
 
     name: str = "alloy run"
 
-    @job(config=JobConfig(expose_store=True), output_schema=AlloyRunDoc)
+    @dismai_job(output_schema=AlloyRunDoc)
     def make(self, spec: SystemSpec, settings: dict[str, Any], run: int, seed: int) -> AlloyRunDoc:
         """Sample.
 
@@ -111,7 +112,7 @@ class ReplicaExchangeRunMaker(Maker):
     highest: float = 1500.0
     n_temperatures: int = 12
 
-    @job(config=JobConfig(expose_store=True), output_schema=AlloyRunDoc)
+    @dismai_job(output_schema=AlloyRunDoc)
     def make(self, spec: SystemSpec, settings: dict[str, Any], run: int, seed: int) -> AlloyRunDoc:
         """Sample; parameters as for `AlloyRunMaker.make`.
 
@@ -158,7 +159,7 @@ class TemperatureScanMaker(Maker):
     n_runs: int = 4
     n_passes: int = 10_000
 
-    @job(output_schema=OrderCurveDoc)
+    @dismai_job(output_schema=OrderCurveDoc)
     def make(self, spec: SystemSpec, temperatures: Sequence[float], seed: int = 0) -> OrderCurveDoc:
         """Sample.
 
@@ -204,7 +205,7 @@ class AssembleAlloyMaker(Maker):
     thinning: Thinning = "none"
     chunk_size: int = 50
 
-    @job(config=JobConfig(expose_store=True), output_schema=DatasetDoc)
+    @dismai_job(output_schema=DatasetDoc)
     def make(
         self,
         spec: SystemSpec,

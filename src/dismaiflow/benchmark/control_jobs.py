@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobflow import JobConfig, Maker, job
+from jobflow import Maker
 
 from dismaiflow.benchmark.alloy_scoring import count_reasons
+from dismaiflow.benchmark.count_jobs import alloy_in_cell, first_chunk
 from dismaiflow.benchmark.jobs import (
-    alloy_in_cell,
     build_scorer,
     collect_counts,
     expansion_hash,
-    first_chunk,
     store_generated,
 )
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import ControlsDoc, CountedChunk, GeneratedSet
+from dismaiflow.jobs import dismai_job
 from dismaiflow.models.registry import get_model
 from dismaiflow.store.blobs import current_jobstore
 from dismaiflow.store.structures import StructuresRef, get_structures
 from dismaiflow.systems import SystemSpec
-
-_STORE = JobConfig(expose_store=True)
 
 
 @dataclass
@@ -40,7 +38,7 @@ class SampleControlMaker(Maker):
     name: str = "sample control"
     chunk_size: int = 250
 
-    @job(config=_STORE, output_schema=GeneratedSet)
+    @dismai_job(output_schema=GeneratedSet)
     def make(self, control: str, reference: StructuresRef, n: int, seed: int) -> GeneratedSet:
         """Sample.
 
@@ -73,7 +71,7 @@ class CollectControlsMaker(Maker):
 
     name: str = "collect alloy controls"
 
-    @job(config=_STORE, output_schema=ControlsDoc)
+    @dismai_job(output_schema=ControlsDoc)
     def make(
         self,
         spec: SystemSpec,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from jobflow import Flow, Job, Maker, OnMissing
 
 from dismaiflow.benchmark.control_jobs import CollectControlsMaker, SampleControlMaker
-from dismaiflow.benchmark.jobs import CollectScoreMaker, CountSetMaker
+from dismaiflow.benchmark.count_jobs import CountSetMaker
+from dismaiflow.benchmark.jobs import CollectScoreMaker
 from dismaiflow.models.baselines import CONTROLS
 
 if TYPE_CHECKING:

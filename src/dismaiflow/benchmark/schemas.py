@@ -52,6 +52,9 @@ class CountedChunk(BaseModel):
     counts: str = Field(description="blob of an AlloyCounts")
     n_counted: int
     n_failed: int
+    lost: list[str] = Field(
+        default_factory=list, description="why chunks of generated structures cannot be read"
+    )
 
 
 class Metric(BaseModel):

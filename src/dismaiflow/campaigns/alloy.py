@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jobflow import Flow, Job, JobConfig, Maker, job
+from jobflow import Flow, Job, Maker
 
 from dismaiflow.alloy.flows import AlloyDatasetMaker
 from dismaiflow.benchmark.flows import AlloyControlsMaker
 from dismaiflow.benchmark.jobs import store_generated
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import GeneratedSet
+from dismaiflow.jobs import dismai_job
 from dismaiflow.store.blobs import current_jobstore
 from dismaiflow.store.structures import StructuresRef, get_structures
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 DEFAULT_PROTOCOLS = (ScoringProtocol(name="published"), ScoringProtocol(name="corrected"))
 
 
-@job(config=JobConfig(expose_store=True), output_schema=GeneratedSet)
+@dismai_job(output_schema=GeneratedSet)
 def as_generated(name: str, structures: StructuresRef, chunk_size: int) -> GeneratedSet:
     """Treat a stored set as if a model had generated it."""
     jobstore = current_jobstore()

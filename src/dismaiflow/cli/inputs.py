@@ -109,7 +109,7 @@ def _read_reference_path(path: Path, system: str) -> tuple[StructureSet, Dataset
 
 def _check_reference(name: str, structures: StructureSet, spec: SystemSpec) -> None:
     """Refuse a reference that the jobs would refuse, before any runs."""
-    from dismaiflow.benchmark.jobs import alloy_in_cell
+    from dismaiflow.benchmark.count_jobs import alloy_in_cell
     from dismaiflow.structures.checks import Expectation
 
     Expectation.of_reference(structures, name)
