@@ -8,6 +8,7 @@ keep their own.
 from __future__ import annotations
 
 import functools
+import uuid
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from jobflow import CURRENT_JOB, Flow, JobConfig, OnMissing, Response, job
@@ -65,6 +66,29 @@ def dismai_job(category: Category = "cpu", **job_kwargs: Any) -> Callable[..., A
         return job(config=config, **job_kwargs)(checked)
 
     return decorate
+
+
+def label_run(flow: Flow, tags: Sequence[str] = ()) -> str:
+    """Give a flow a new run id, which all its jobs and documents bear, later ones too.
+
+    Parameters
+    ----------
+    flow : Flow
+        Labelled in place.
+    tags : sequence of str
+        Words to find the run by.
+
+    Returns
+    -------
+    str
+        The run id, 12 hexadecimal digits.
+    """
+    run_id = uuid.uuid4().hex[:12]
+    metadata: dict[str, Any] = {"run_id": run_id, VERSION_KEY: __version__}
+    if tags:
+        metadata["tags"] = sorted(set(tags))
+    flow.update_metadata(metadata, dynamic=True)
+    return run_id
 
 
 def check_version() -> None:

@@ -36,6 +36,8 @@ COMMANDS = [
     *(("systems", word) for word in ("list", "show", "new", "check")),
     ("models",),
     *(("models", word) for word in ("list", "show", "check")),
+    ("launchpad",),
+    *(("launchpad", word) for word in ("up", "down", "init", "check", "status", "retry")),
 ]
 
 
@@ -67,7 +69,6 @@ def test_no_words_print_the_help(dismai: Dismai, words: tuple[str, ...]) -> None
     [
         (("datset",), "No such command 'datset'"),
         (("dataset",), "Missing argument 'SYSTEM'"),
-        (("dataset", "tiny"), "Missing option '--out'"),
         (("score", "tiny", "gen.extxyz", "--out", "x"), "Missing option '--reference'"),
         (("score", "tiny", "--reference", "x", "--out", "x"), "Missing argument 'GENERATED'"),
         (("score", "tiny", "x", "--frobnicate"), "No such option: --frobnicate"),
@@ -82,6 +83,19 @@ def test_wrong_words_get_one_line(dismai: Dismai, words: tuple[str, ...], messag
     refusal = dismai(*words).refusal
     assert message in refusal
     assert refusal.endswith("-h` shows how)")
+
+
+def test_results_go_to_a_folder_or_stay_in_the_store(dismai: Dismai, tmp_path: Path) -> None:
+    """A run here needs --out, a submission refuses it; both before any file is read."""
+    for words in (("dataset", "tiny"), ("score", "tiny", "x", "--reference", "x")):
+        assert dismai(*words).refusal == (
+            "Missing option '--out': name a folder for the results, or --submit"
+        )
+        assert dismai(*words, "--submit", "--out", tmp_path / "x").refusal == (
+            "--out does not go with --submit: the results stay in the store; fetch them with "
+            "`dismai results export RUN --out DIR`"
+        )
+    assert not (tmp_path / "x").exists()
 
 
 def test_systems_are_listed(dismai: Dismai) -> None:

@@ -112,7 +112,7 @@ class AlloyDatasetMaker(Maker):
                 ]
                 for run, run_job in enumerate(runs):
                     run_job.name = f"{self.run_maker.name} {settings.temperature:g} K {run}"
-                    run_job.update_metadata({"system": spec.name, "protocol": self.protocol})
+                    run_job.update_metadata(self._metadata(spec))
                     if shared:
                         run_job.name += f" ({spec.name})"
                 jobs.extend(runs)
@@ -121,10 +121,14 @@ class AlloyDatasetMaker(Maker):
             assemble.name = f"{self.assemble_maker.name} {spec.name}"
             # A run that failed is reported on the card; it does not take the others along.
             assemble.config.on_missing_references = OnMissing.NONE
-            assemble.update_metadata({"system": spec.name, "protocol": self.protocol})
+            assemble.update_metadata(self._metadata(spec))
             jobs.append(assemble)
             outputs[spec.name] = assemble.output
         return Flow(jobs, output=outputs, name=self.name)
+
+    def _metadata(self, spec: SystemSpec) -> dict[str, str]:
+        """Return what jobs are found by; no model takes part in a dataset."""
+        return {"system": spec.name, "model": "none", "protocol": self.protocol}
 
     def _settings(self, spec: SystemSpec) -> SamplingSettings:
         parts = spec.alloy

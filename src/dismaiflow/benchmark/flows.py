@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from dismaiflow.store.structures import StructuresRef
     from dismaiflow.systems import SystemSpec
 
+#: Stands for a protocol in the metadata of jobs that serve several.
+NO_PROTOCOL = "none"
+
 #: Name of the control that scores the validation set against the training set.
 VALIDATION_CONTROL = "validation"
 
@@ -172,6 +175,7 @@ class AlloyControlsMaker(Maker):
         for control in CONTROLS:
             sample = self.sample_maker.make(control.name, reference, self.n, seed)
             sample.name = f"{self.sample_maker.name} {control.name} {spec.name}"
+            sample.update_metadata({"protocol": NO_PROTOCOL})
             jobs.append(sample)
             sets[control.name] = sample.output
         if validation is not None:

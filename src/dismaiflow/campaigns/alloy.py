@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jobflow import Flow, Job, Maker
 
 from dismaiflow.alloy.flows import AlloyDatasetMaker
-from dismaiflow.benchmark.flows import AlloyControlsMaker
+from dismaiflow.benchmark.flows import NO_PROTOCOL, AlloyControlsMaker
 from dismaiflow.benchmark.jobs import store_generated
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import GeneratedSet
@@ -77,6 +77,9 @@ class AlloyBenchmarkMaker(Maker):
             chunk_size = self.controls_maker.sample_maker.chunk_size
             validation = as_generated("validation", document.sets["val"], chunk_size)
             validation.name = f"validation {spec.name}"
+            validation.update_metadata(
+                {"system": spec.name, "model": "controls", "protocol": NO_PROTOCOL}
+            )
             scored = self.controls_maker.make(
                 spec, self.protocols, document.sets["train"], validation.output, seed
             )

@@ -9,7 +9,8 @@ import typer
 
 from dismaiflow.cli.console import MAX_SEED, err, one_of, out, print_json
 from dismaiflow.cli.inputs import find_alloy
-from dismaiflow.cli.run import open_store, run_flow
+from dismaiflow.cli.run import run_flow
+from dismaiflow.cli.submitting import Submit, Tags, needs_out, open_place, submit_flow
 from dismaiflow.errors import DismaiError
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ def dataset(
     systems: Annotated[
         list[str], typer.Argument(metavar="SYSTEM", help="Names or YAML files of alloys.")
     ],
-    out_dir: Annotated[Path, typer.Option("--out", help="Each dataset becomes a folder in it.")],
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Each dataset becomes a folder in it.")
+    ] = None,
     n: Annotated[
         int | None,
         typer.Option("--n", min=2, help="Structures, training and validation together."),
@@ -60,6 +63,8 @@ def dataset(
     n_control: Annotated[
         int | None, typer.Option(min=1, help="Structures drawn of each control.")
     ] = None,
+    submit: Submit = False,
+    tags: Tags = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make datasets; those of one temperature share their Monte Carlo runs."""
@@ -67,6 +72,7 @@ def dataset(
     from dismaiflow.report.tables import dataset_table
     from dismaiflow.settings import load_settings
 
+    needs_out(out_dir, submit)
     specs = [find_alloy(name) for name in systems]
     maker = build_maker(
         protocol, thinning, n_control or load_settings().N_CONTROL, n_runs, n_passes, interval
@@ -79,9 +85,14 @@ def dataset(
         if protocol == "published":
             raise DismaiError("--sampler exchange needs --protocol corrected")
         maker.dataset_maker.run_maker = ReplicaExchangeRunMaker()
-    check_targets(out_dir, specs)
-    with open_store() as store:
-        made = make_datasets(maker, specs, out_dir, store, seed, n, quiet=json)
+    if out_dir is not None:
+        check_targets(out_dir, specs)
+    with open_place(submit) as place:
+        if submit:
+            submit_flow(maker.make(specs, seed, n), place, tags or (), json)
+            return
+        assert out_dir is not None
+        made = make_datasets(maker, specs, out_dir, place.store, seed, n, json, tags or ())
     if json:
         print_json({name: str(one.folder) for name, one in made.items()})
         return
@@ -140,6 +151,7 @@ def make_datasets(
     seed: int,
     n: int | None,
     quiet: bool,
+    tags: Sequence[str] = (),
 ) -> dict[str, Dataset]:
     """Run the flow and write one folder per system.
 
@@ -151,7 +163,7 @@ def make_datasets(
     from dismaiflow.store.datasets import DatasetDoc, export_dataset
 
     flow = maker.make(specs, seed, n)
-    done = run_flow(flow, store, quiet)
+    done = run_flow(flow, store, quiet, tags)
     made: dict[str, Dataset] = {}
     lost: DismaiError | None = None
     for spec in specs:

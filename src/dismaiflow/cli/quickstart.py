@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dismaiflow.cli.console import MAX_SEED, out
 from dismaiflow.cli.dataset import build_maker, check_targets, make_datasets
 from dismaiflow.cli.inputs import card_controls, find_alloy
-from dismaiflow.cli.run import open_store
+from dismaiflow.cli.submitting import Submit, Tags, needs_out, open_place, submit_flow
+
+if TYPE_CHECKING:
+    from dismaiflow.structures.dataset import DatasetCard
 
 #: The paper's four alloy datasets.
 ALLOYS = ("alloy-300K-narrow", "alloy-300K-wide", "alloy-1500K-narrow", "alloy-1500K-wide")
@@ -18,8 +21,9 @@ ALLOYS = ("alloy-300K-narrow", "alloy-300K-wide", "alloy-1500K-narrow", "alloy-1
 
 def quickstart(
     out_dir: Annotated[
-        Path, typer.Option("--out", help="Folder for the datasets and the report.")
-    ] = Path("quickstart"),
+        Path | None,
+        typer.Option("--out", help="Folder for the datasets and the report; quickstart if none."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of all randomness.")] = 0,
     n_passes: Annotated[
         int | None,
@@ -30,24 +34,37 @@ def quickstart(
         typer.Option("--n", min=2, help="Structures of each dataset; the paper's by default."),
     ] = None,
     n_control: Annotated[int, typer.Option(min=1, help="Structures drawn of each control.")] = 1000,
+    submit: Submit = False,
+    tags: Tags = None,
+    json: Annotated[bool, typer.Option("--json", help="With --submit: print JSON.")] = False,
 ) -> None:
     """Make the four alloy datasets at the paper's size, score the controls, write a report."""
+    specs = [find_alloy(name) for name in ALLOYS]
+    maker = build_maker("corrected", "none", n_control, n_passes=n_passes)
+    if submit:
+        needs_out(out_dir, submit)
+        with open_place(submit) as place:
+            submit_flow(maker.make(specs, seed, n), place, tags or (), json)
+        return
+    folder = out_dir or Path("quickstart")
+    check_targets(folder, specs)
+    with open_place(submit) as place:
+        made = make_datasets(maker, specs, folder, place.store, seed, n, False, tags or ())
+    _report([one.card for one in made.values()], folder)
+
+
+def _report(cards: list[DatasetCard], folder: Path) -> None:
+    """Write the report, and print its tables and what to do next."""
     from dismaiflow.report.html import write_report
     from dismaiflow.report.tables import controls_table, dataset_table
 
-    specs = [find_alloy(name) for name in ALLOYS]
-    check_targets(out_dir, specs)
-    maker = build_maker("corrected", "none", n_control, n_passes=n_passes)
-    with open_store() as store:
-        made = make_datasets(maker, specs, out_dir, store, seed, n, quiet=False)
-    cards = [one.card for one in made.values()]
     controls = {card.system: card_controls(card) for card in cards if card.controls}
-    path = out_dir / "report.html"
+    path = folder / "report.html"
     write_report(path, datasets=cards, controls=controls, title="Dismai-Bench alloys")
     out.print(dataset_table(cards))
     out.print(controls_table(controls))
-    out.print(f"datasets: {out_dir}/\nreport:   {path}", soft_wrap=True)
-    example = out_dir / ALLOYS[-1]
+    out.print(f"datasets: {folder}/\nreport:   {path}", soft_wrap=True)
+    example = folder / ALLOYS[-1]
     out.print(
         "next: score your own structures with\n"
         f"  dismai score {ALLOYS[-1]} generated.extxyz --reference {example} --out my-score",

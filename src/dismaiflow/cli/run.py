@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sqlite3
 import tempfile
-import uuid
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from dismaiflow.errors import DismaiError
 from dismaiflow.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from jobflow import Flow, JobStore
 
@@ -93,7 +92,9 @@ class FinishedRun:
             )
 
 
-def run_flow(flow: Flow, store: JobStore, quiet: bool = False) -> FinishedRun:
+def run_flow(
+    flow: Flow, store: JobStore, quiet: bool = False, tags: Sequence[str] = ()
+) -> FinishedRun:
     """Run a flow here.
 
     Parameters
@@ -104,6 +105,8 @@ def run_flow(flow: Flow, store: JobStore, quiet: bool = False) -> FinishedRun:
         Where results go; every job bears a new ``run_id``.
     quiet : bool
         Show no progress.
+    tags : sequence of str
+        Words to find the run by.
 
     Raises
     ------
@@ -112,7 +115,9 @@ def run_flow(flow: Flow, store: JobStore, quiet: bool = False) -> FinishedRun:
     """
     from jobflow import run_locally
 
-    flow.update_metadata({"run_id": uuid.uuid4().hex[:12]}, dynamic=True)
+    from dismaiflow.jobs import label_run
+
+    label_run(flow, tags)
     failures = _Failures()
     with (
         progress_bars(quiet),

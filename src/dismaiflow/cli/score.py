@@ -15,14 +15,16 @@ from dismaiflow.cli.inputs import (
     read_reference,
     reference_name,
 )
-from dismaiflow.cli.run import open_store, run_flow
+from dismaiflow.cli.run import run_flow
+from dismaiflow.cli.submitting import Submit, Tags, needs_out, open_place, submit_flow
 from dismaiflow.errors import DismaiError
 
 if TYPE_CHECKING:
-    from jobflow import JobStore
+    from jobflow import Flow, JobStore
 
     from dismaiflow.benchmark.protocol import ScoringProtocol
     from dismaiflow.benchmark.schemas import ControlsDoc, GeneratedSet, ScoreDoc
+    from dismaiflow.cli.run import FinishedRun
     from dismaiflow.store.structures import StructuresRef
     from dismaiflow.structures.dataset import Dataset
     from dismaiflow.systems import SystemSpec
@@ -44,7 +46,9 @@ def score(
         str,
         typer.Option(help="A dataset folder, an extxyz file, or store:HASH."),
     ],
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for score.json and report.html.")],
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Folder for score.json and report.html.")
+    ] = None,
     protocol: Annotated[
         str, typer.Option(help="published: the numbers of the published scripts; or corrected.")
     ] = "published",
@@ -58,52 +62,76 @@ def score(
     controls: Annotated[
         bool, typer.Option(help="Score the controls too, unless the dataset has them.")
     ] = True,
+    submit: Submit = False,
+    tags: Tags = None,
     json: Annotated[bool, typer.Option("--json", help="Print score.json.")] = False,
 ) -> None:
     """Score generated structures, beside the paper's models and the controls."""
-    from dismaiflow.report.html import write_report
-    from dismaiflow.report.tables import score_table
     from dismaiflow.settings import load_settings
-    from dismaiflow.structures.files import check_out_folder, new_folder
+    from dismaiflow.structures.files import check_out_folder
 
+    needs_out(out_dir, submit)
     spec = find_alloy(system)
     chosen = _protocol(protocol, alignment)
-    check_out_folder(out_dir)
-    with open_store() as store:
-        ref, dataset = read_reference(reference, store, spec)
-        sets = read_generated(generated, store, load_settings().CHUNK_SIZE)
-        beside = _controls(spec, chosen, ref, dataset, store, json) if controls else None
-        document = _score(
-            spec,
-            chosen,
-            ref,
-            reference_name(reference),
-            sets,
-            name or generated[0].stem,
-            beside,
-            store,
-            json,
-        )
-    if document.n_scored == 0:
-        reasons = ", ".join(f"{k}: {v}" for k, v in document.failures.items())
-        first = document.failed[0]
-        raise DismaiError(
-            f"{generated[0]}: none of {document.n_generated} structures can be scored ({reasons}); "
-            f"structure {first.index}: {first.detail}"
-        )
-    with new_folder(out_dir) as partial:
+    if out_dir is not None:
+        check_out_folder(out_dir)
+    with open_place(submit) as place:
+        ref, dataset = read_reference(reference, place.store, spec)
+        sets = read_generated(generated, place.store, load_settings().CHUNK_SIZE)
+        beside = _controls(spec, chosen, ref, dataset, place.store) if controls else None
+        called = reference_name(reference)
+        model = name or generated[0].stem
+        flow = _score_flow(spec, chosen, ref, called, sets, model, beside)
+        if submit:
+            submit_flow(flow, place, tags or (), json)
+            return
+        done = run_flow(flow, place.store, json, tags or ())
+        document = _result(done, flow, generated[0])
+    assert out_dir is not None
+    _write(document, dataset, out_dir, json)
+
+
+def _write(document: ScoreDoc, dataset: Dataset | None, folder: Path, json: bool) -> None:
+    """Write the folder and print the table."""
+    from dismaiflow.report.html import write_report
+    from dismaiflow.report.tables import score_table
+    from dismaiflow.structures.files import new_folder
+
+    with new_folder(folder) as partial:
         (partial / "score.json").write_text(document.model_dump_json(indent=1), encoding="utf-8")
         write_report(
             partial / "report.html",
             scores=[document],
             datasets=[dataset.card] if dataset else [],
-            title=f"{document.provenance.model} on {spec.name}",
+            title=f"{document.provenance.model} on {document.system}",
         )
     if json:
         typer.echo(document.model_dump_json(indent=1))
         return
     out.print(score_table(document))
-    out.print(f"wrote {out_dir / 'score.json'} and {out_dir / 'report.html'}", soft_wrap=True)
+    out.print(f"wrote {folder / 'score.json'} and {folder / 'report.html'}", soft_wrap=True)
+
+
+def _result(done: FinishedRun, flow: Flow, first: Path) -> ScoreDoc:
+    """Return the score of a finished run.
+
+    Raises
+    ------
+    DismaiError
+        If there is none, or not one structure could be scored.
+    """
+    from dismaiflow.benchmark.schemas import ScoreDoc
+
+    document = ScoreDoc.model_validate(done.result(flow.output))
+    done.tell_failures()
+    if document.n_scored == 0:
+        reasons = ", ".join(f"{k}: {v}" for k, v in document.failures.items())
+        failed = document.failed[0]
+        raise DismaiError(
+            f"{first}: none of {document.n_generated} structures can be scored ({reasons}); "
+            f"structure {failed.index}: {failed.detail}"
+        )
+    return document
 
 
 def _protocol(name: str, alignment: str | None) -> ScoringProtocol:
@@ -115,26 +143,25 @@ def _protocol(name: str, alignment: str | None) -> ScoringProtocol:
     return ScoringProtocol(name=name, alignment=alignment)
 
 
-def _score(
+def _score_flow(
     spec: SystemSpec,
     protocol: ScoringProtocol,
     reference: StructuresRef,
     called: str,
     sets: list[GeneratedSet],
     model: str,
-    controls: ControlsDoc | None,
-    store: JobStore,
-    quiet: bool,
-) -> ScoreDoc:
-    """Run the scoring flow."""
-    from dismaiflow.benchmark.flows import ScoreAlloyMaker
-    from dismaiflow.benchmark.schemas import ScoreDoc
+    controls: ControlsDoc | Flow | None,
+) -> Flow:
+    """Build the scoring flow, after that of the controls where they are not known yet."""
+    from jobflow import Flow
 
-    flow = ScoreAlloyMaker().make(spec, protocol, reference, sets, called, model, controls)
-    done = run_flow(flow, store, quiet)
-    document = ScoreDoc.model_validate(done.result(flow.output))
-    done.tell_failures()
-    return document
+    from dismaiflow.benchmark.flows import ScoreAlloyMaker
+
+    if not isinstance(controls, Flow):
+        return ScoreAlloyMaker().make(spec, protocol, reference, sets, called, model, controls)
+    beside = controls.output[protocol.key]
+    scored = ScoreAlloyMaker().make(spec, protocol, reference, sets, called, model, beside)
+    return Flow([controls, scored], output=scored.output, name=scored.name)
 
 
 def _controls(
@@ -143,12 +170,10 @@ def _controls(
     reference: StructuresRef,
     dataset: Dataset | None,
     store: JobStore,
-    quiet: bool,
-) -> ControlsDoc:
-    """Take the controls from the dataset's card or the store, or score them now."""
+) -> ControlsDoc | Flow:
+    """Take the controls from the dataset's card or the store, or return a flow that scores them."""
     from dismaiflow.benchmark.flows import VALIDATION_CONTROL, AlloyControlsMaker
     from dismaiflow.benchmark.jobs import expansion_hash, store_generated
-    from dismaiflow.benchmark.schemas import ControlsDoc
     from dismaiflow.settings import load_settings
 
     kept = card_controls(dataset.card) if dataset is not None else {}
@@ -156,6 +181,31 @@ def _controls(
     if own is not None and own.complete and own.expansion_hash == expansion_hash(spec):
         return own
     n_control = load_settings().N_CONTROL
+    has_validation = dataset is not None and "val" in dataset.card.counts
+    known = _known_controls(spec, protocol, reference, n_control, store, has_validation)
+    if known is not None:
+        return known
+    maker = AlloyControlsMaker(n=n_control)
+    validation = None
+    if dataset is not None and has_validation:
+        chunk_size = maker.sample_maker.chunk_size
+        validation = store_generated(store, VALIDATION_CONTROL, dataset.read("val"), chunk_size)
+    return maker.make(spec, [protocol], reference, validation)
+
+
+def _known_controls(
+    spec: SystemSpec,
+    protocol: ScoringProtocol,
+    reference: StructuresRef,
+    n_control: int,
+    store: JobStore,
+    with_validation: bool,
+) -> ControlsDoc | None:
+    """Find the controls in the store."""
+    from dismaiflow.benchmark.flows import VALIDATION_CONTROL
+    from dismaiflow.benchmark.jobs import expansion_hash
+    from dismaiflow.benchmark.schemas import ControlsDoc
+
     known = store.query(
         {
             "output.kind": "controls",
@@ -171,13 +221,6 @@ def _controls(
     )
     for document in known:
         stored = ControlsDoc.model_validate(document["output"])
-        if stored.complete and (dataset is None or VALIDATION_CONTROL in stored.scores):
+        if stored.complete and (not with_validation or VALIDATION_CONTROL in stored.scores):
             return stored
-    maker = AlloyControlsMaker(n=n_control)
-    validation = None
-    if dataset is not None and "val" in dataset.card.counts:
-        chunk_size = maker.sample_maker.chunk_size
-        validation = store_generated(store, VALIDATION_CONTROL, dataset.read("val"), chunk_size)
-    flow = maker.make(spec, [protocol], reference, validation)
-    done = run_flow(flow, store, quiet)
-    return ControlsDoc.model_validate(done.result(flow.output[protocol.key]))
+    return None

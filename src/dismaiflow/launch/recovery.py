@@ -1,0 +1,233 @@
+"""Repairing a run: what failed or was lost runs again, what lives and what is done does not.
+
+Killed workers, a database that goes away and full disks leave a workflow in states from which
+FireWorks does not recover by itself: launches that run for ever, locks that nobody holds,
+Fireworks that no workflow knows, ends that were never entered. `retry` mends them all; see the
+operations page of the documentation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from dismaiflow.launch import surgery
+from dismaiflow.launch.liveness import Liveness
+from dismaiflow.launch.runs import Run, error_line, load_run, moment
+
+if TYPE_CHECKING:
+    from fireworks import LaunchPad
+    from jobflow import JobStore
+
+#: Seconds after which a lock under which nothing changes counts as left behind.
+LOCK_PATIENCE = 30.0
+
+#: Seconds after which a Firework that a worker was just taking counts as dropped. It takes
+#: milliseconds.
+_CHECKOUT_SECONDS = 60.0
+
+
+@dataclass
+class Retried:
+    """What a retry did.
+
+    Parameters
+    ----------
+    run_id : str
+        The run.
+    lock_freed : bool
+        Whether a lock was left behind by a worker that died.
+    orphans : int
+        Fireworks deleted that their maker had not entered into the workflow.
+    settled : list of str
+        Jobs that were done but not entered as such.
+    lost : list of str
+        Jobs whose worker is gone.
+    rerun : list of str
+        Jobs that run again, with the reason; the lost ones among them.
+    rewound : int
+        Later jobs that had gone on without the failed ones and are done again.
+    left : list of str
+        What could not be rerun now, and why.
+    """
+
+    run_id: str
+    lock_freed: bool = False
+    orphans: int = 0
+    settled: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    rerun: list[str] = field(default_factory=list)
+    rewound: int = 0
+    left: list[str] = field(default_factory=list)
+
+
+def retry(
+    launchpad: LaunchPad,
+    run_id: str,
+    lost_after: float,
+    jobstore: JobStore | None = None,
+    lock_patience: float = LOCK_PATIENCE,
+) -> Retried:
+    """Rerun what failed or was lost.
+
+    Parameters
+    ----------
+    launchpad : LaunchPad
+        Where the run is.
+    run_id : str
+        Its whole id.
+    lost_after : float
+        Seconds without a sign of life after which a running job counts as lost.
+    jobstore : JobStore, optional
+        Connected. Documents of jobs that are undone are removed from it.
+    lock_patience : float
+        Seconds after which a lock under which nothing changes counts as left behind.
+
+    Raises
+    ------
+    DismaiError
+        If the run is not there, or is too busy.
+    """
+    done = Retried(run_id)
+    with surgery.held(launchpad, run_id, lock_patience) as done.lock_freed:
+        _mend(launchpad, run_id, lost_after, done)
+        run = load_run(launchpad, run_id)
+        lost = Liveness(lost_after).lost(run)
+        done.lost = [_name(run, n) for n in lost]
+        for fw_id in lost:
+            _give_up(launchpad, run, fw_id)
+        _rerun_failed(launchpad, run_id, jobstore, done)
+        _wake(launchpad, run_id)
+    return done
+
+
+def _mend(launchpad: LaunchPad, run_id: str, lost_after: float, done: Retried) -> None:
+    """Bring a half-written workflow into a state that FireWorks could have written."""
+    run = load_run(launchpad, run_id)
+    done.orphans = surgery.drop_orphans(launchpad, run)
+    for fw_id in run.with_state("RESERVED"):
+        _free_checkout(launchpad, run, fw_id, min(lost_after, _CHECKOUT_SECONDS))
+    for fw_id in run.nodes:
+        if _settle(launchpad, run, fw_id):
+            done.settled.append(_name(run, fw_id))
+            run = load_run(launchpad, run_id)
+
+
+def _free_checkout(launchpad: LaunchPad, run: Run, fw_id: int, seconds: float) -> None:
+    """Free a Firework whose worker died between taking it and saying so."""
+    if run.launches_of(fw_id, "RESERVED", "RUNNING"):
+        return
+    taken = moment(run.fireworks[fw_id].get("updated_on"))
+    if taken is None or (datetime.now(UTC) - taken).total_seconds() > seconds:
+        known = run.fireworks[fw_id].get("launches", [])
+        launchpad.launches.delete_many(
+            {
+                "fw_id": fw_id,
+                "launch_id": {"$nin": known},
+                "state": {"$in": ["RESERVED", "RUNNING"]},
+            }
+        )
+        surgery.reset(launchpad, run, fw_id)
+        surgery.refresh(launchpad, fw_id)
+
+
+def _settle(launchpad: LaunchPad, run: Run, fw_id: int) -> bool:
+    """Enter the end of a launch that was written, but into one place only."""
+    state = run.state(fw_id)
+    entered = run.workflow["fw_states"].get(str(fw_id))
+    if run.launches_of(fw_id, "COMPLETED"):
+        if state == entered == "COMPLETED":
+            return False
+        if surgery.all_made(run, fw_id) and surgery.made_by(run, fw_id):
+            surgery.set_state(launchpad, run, fw_id, "COMPLETED")
+        else:
+            surgery.set_state(launchpad, run, fw_id, "RUNNING")
+            surgery.refresh(launchpad, fw_id)
+        return True
+    ended = run.launches_of(fw_id, "FIZZLED") and not run.launches_of(fw_id, "RUNNING", "RESERVED")
+    if ended and not state == entered == "FIZZLED":
+        surgery.set_state(launchpad, run, fw_id, "FIZZLED")
+        return True
+    return False
+
+
+def _give_up(launchpad: LaunchPad, run: Run, fw_id: int) -> None:
+    """Declare the launches of a Firework failed."""
+    numbers = [one["launch_id"] for one in run.launches_of(fw_id, "RUNNING", "RESERVED")]
+    launchpad.launches.update_many(
+        {"launch_id": {"$in": numbers}, "state": {"$in": ["RUNNING", "RESERVED"]}},
+        {"$set": {"state": "FIZZLED"}},
+    )
+    surgery.set_state(launchpad, run, fw_id, "FIZZLED")
+
+
+def _rerun_failed(
+    launchpad: LaunchPad, run_id: str, jobstore: JobStore | None, done: Retried
+) -> None:
+    """Rerun every failed Firework; the first in the graph first, as it resets those after it."""
+    while True:
+        run = load_run(launchpad, run_id)
+        failed = [n for n in run.with_state("FIZZLED") if _name(run, n) not in done.left]
+        after = set().union(*(run.descendants(n) for n in failed)) if failed else set()
+        first = [n for n in failed if n not in after]
+        if not first:
+            return
+        name, reason = _name(run, first[0]), error_line(run, first[0])
+        if _rerun(launchpad, run, first[0], jobstore, done):
+            done.rerun.append(f"{name}: {reason}")
+        else:
+            done.left.append(name)
+
+
+def _rerun(
+    launchpad: LaunchPad, run: Run, fw_id: int, jobstore: JobStore | None, done: Retried
+) -> bool:
+    """Undo what went on without a failed Firework, and let it run again.
+
+    Returns
+    -------
+    bool
+        False if something of this is running.
+    """
+    after = run.descendants(fw_id)
+    ran = {n for n in after if n in run.fireworks and run.state(n) != "WAITING"}
+    made = surgery.made_by(run, fw_id).union(*(surgery.made_by(run, n) for n in ran))
+    touched = ran | made
+    if any(run.state(n) in ("RUNNING", "RESERVED") for n in touched):
+        return False
+    for ready in [n for n in touched if run.state(n) == "READY"]:
+        if not surgery.take_back(launchpad, run, ready):
+            return False
+    undone = [key for n in made if (key := run.job_key(n))]
+    surgery.remove(launchpad, run, made)
+    for later in sorted(ran - made):
+        surgery.reset(launchpad, run, later)
+    _forget(jobstore, undone)
+    done.rewound += len(ran - made)
+    surgery.reset(launchpad, run, fw_id)
+    surgery.refresh(launchpad, fw_id)
+    return True
+
+
+def _forget(jobstore: JobStore | None, keys: list[tuple[str, int]]) -> None:
+    """Remove the documents of jobs that are undone: others take their place."""
+    if jobstore is not None:
+        for uuid, index in keys:
+            jobstore.docs_store.remove_docs({"uuid": uuid, "index": index})
+
+
+def _wake(launchpad: LaunchPad, run_id: str) -> None:
+    """Let FireWorks look again at what waits although nothing is before it."""
+    run = load_run(launchpad, run_id)
+    for fw_id in run.with_state("WAITING"):
+        good = {"COMPLETED"}
+        if run.fireworks[fw_id]["spec"].get("_allow_fizzled_parents"):
+            good.add("FIZZLED")
+        if all(run.state(parent) in good for parent in run.parents[fw_id]):
+            surgery.refresh(launchpad, fw_id)
+
+
+def _name(run: Run, fw_id: int) -> str:
+    """Return what people call a Firework."""
+    return f"{run.fireworks[fw_id]['name']} (fw_id {fw_id})"

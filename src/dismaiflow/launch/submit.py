@@ -1,0 +1,116 @@
+"""Putting flows on the LaunchPad."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import bson
+
+from dismaiflow.errors import DismaiError
+from dismaiflow.jobs import CATEGORY_KEY, VERSION_KEY, label_run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fireworks import Firework, LaunchPad, Workflow
+    from jobflow import Flow
+
+#: Largest spec of a Firework [bytes of BSON] (design).
+MAX_SPEC_BYTES = 1_000_000
+
+#: Key of a spec that marks what was submitted, in contrast to what jobs have made since.
+SUBMITTED_KEY = "submitted"
+
+#: Metadata that are copied from the first job to the workflow, for queries.
+_WORKFLOW_METADATA = ("run_id", VERSION_KEY, "tags")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A flow that was put on a LaunchPad.
+
+    Parameters
+    ----------
+    run_id : str
+        What its jobs and documents bear.
+    n_fireworks : int
+        Fireworks submitted; jobs may make more.
+    categories : list of str
+        Categories of workers that it asks for at first.
+    """
+
+    run_id: str
+    n_fireworks: int
+    categories: list[str]
+
+
+def submit(flow: Flow, launchpad: LaunchPad, tags: Sequence[str] = ()) -> Submission:
+    """Put a flow on a LaunchPad.
+
+    Every Firework's spec bears run_id, version, tags and what the flow set (system, model,
+    protocol), so that the LaunchPad can be queried by them. No store and no login enters a spec:
+    each worker uses its own jobflow.yaml.
+
+    Parameters
+    ----------
+    flow : Flow
+        Labelled in place with a new run id.
+    launchpad : LaunchPad
+        Where it goes.
+    tags : sequence of str
+        Words to find the run by.
+
+    Raises
+    ------
+    DismaiError
+        If a spec would exceed 1 MB.
+    """
+    from jobflow.managers.fireworks import flow_to_workflow
+
+    run_id = label_run(flow, tags)
+    # Never with a store: it would be written into every spec, its login included.
+    workflow = flow_to_workflow(flow)
+    fireworks = list(workflow.id_fw.values())
+    workflow.metadata = _metadata(flow, fireworks)
+    for firework in fireworks:
+        firework.spec[SUBMITTED_KEY] = True
+        _check_size(firework)
+    launchpad.fireworks.create_index("spec.run_id")
+    _insert(launchpad, workflow, run_id)
+    categories = {str(fw.spec.get(CATEGORY_KEY, "")) for fw in fireworks}
+    return Submission(run_id, len(fireworks), sorted(categories))
+
+
+def _metadata(flow: Flow, fireworks: Sequence[Firework]) -> dict[str, Any]:
+    """Return what the workflow as a whole is found by."""
+    found = {k: fireworks[0].spec[k] for k in _WORKFLOW_METADATA if k in fireworks[0].spec}
+    for key in ("system", "model", "protocol"):
+        values = sorted({str(fw.spec[key]) for fw in fireworks if key in fw.spec})
+        found[f"{key}s"] = values
+    return found | {"flow": flow.name}
+
+
+def _check_size(firework: Firework) -> None:
+    """Refuse a spec that is too large, before any is inserted."""
+    size = len(bson.encode(json.loads(json.dumps(firework.to_db_dict(), default=str))))
+    if size > MAX_SPEC_BYTES:
+        raise DismaiError(
+            f"the job {firework.name!r} takes {size} bytes as a spec, more than the "
+            f"{MAX_SPEC_BYTES} allowed: pass large inputs by reference (put_blob, put_structures)"
+        )
+
+
+def _insert(launchpad: LaunchPad, workflow: Workflow, run_id: str) -> None:
+    """Insert the workflow whole or not at all.
+
+    FireWorks inserts the Fireworks first; a worker that takes one whose workflow never came dies
+    of it.
+    """
+    try:
+        launchpad.add_wf(workflow)
+    except BaseException:
+        if launchpad.workflows.find_one({"metadata.run_id": run_id}) is None:
+            launchpad.fireworks.delete_many({"spec.run_id": run_id})
+        raise
