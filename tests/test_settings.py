@@ -66,7 +66,7 @@ def test_files_without_settings_are_fine(home: Path, content: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"CHUNKSIZE: 7\n", "setting CHUNKSIZE .*known are STORE_PATH, SYSTEMS_DIR, CHUNK_SIZE"),
+        (b"CHUNKSIZE: 7\n", "setting CHUNKSIZE .*known are STORE_PATH, SYSTEMS_DIR, LAUNCHPAD_DIR"),
         (b"CHUNK_SIZE: 0\n", "setting CHUNK_SIZE .*greater than 0"),
         (b"CHUNK_SIZE: many\n", "setting CHUNK_SIZE .*valid integer"),
         (b"STORE_PATH: [1]\n", "setting STORE_PATH .*valid path"),

@@ -36,6 +36,10 @@ class DismaiSettings(BaseSettings):
     SYSTEMS_DIR: Path = Field(
         Path("~/.dismai/systems"), description="Folder with further system specs."
     )
+    LAUNCHPAD_DIR: Path = Field(
+        Path("~/.dismai/launchpad"),
+        description="Folder with the configuration of the LaunchPad that --submit uses.",
+    )
     CHUNK_SIZE: PositiveInt = Field(50, description="Structures that one job works on.")
     N_CONTROL: PositiveInt = Field(
         1000,
@@ -84,7 +88,7 @@ def load_settings() -> DismaiSettings:
         raise DismaiError(
             f"setting {name} (in {path} or the environment): {first['msg']}; known are {known}"
         ) from error
-    for name in ("STORE_PATH", "SYSTEMS_DIR"):
+    for name in ("STORE_PATH", "SYSTEMS_DIR", "LAUNCHPAD_DIR"):
         setattr(settings, name, _expanded(getattr(settings, name)))
     return settings
 

@@ -8,7 +8,17 @@ from typing import Any
 import typer
 
 from dismaiflow import __version__
-from dismaiflow.cli import dataset, models, quickstart, report, score, systems
+from dismaiflow.cli import (
+    dataset,
+    launchpad,
+    models,
+    quickstart,
+    report,
+    results,
+    runs,
+    score,
+    systems,
+)
 from dismaiflow.cli.console import fail
 from dismaiflow.errors import DismaiError
 
@@ -32,6 +42,10 @@ app.command("score")(score.score)
 app.command("report")(report.report)
 app.add_typer(systems.app, name="systems")
 app.add_typer(models.app, name="models")
+launchpad.app.command("status")(runs.status)
+launchpad.app.command("retry")(runs.retry)
+app.add_typer(launchpad.app, name="launchpad")
+app.add_typer(results.app, name="results")
 
 
 @app.callback(invoke_without_command=True)
@@ -46,7 +60,7 @@ def _options(
 def main() -> None:
     """Run the command; every wrong input ends in one line and exit code 2."""
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="dismai")
     except DismaiError as error:
         fail(str(error))
     except _UsageError as error:

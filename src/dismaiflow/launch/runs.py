@@ -26,7 +26,9 @@ _FIREWORK_FIELDS = {
     "spec._tasks.job.uuid": 1,
     "spec._tasks.job.index": 1,
     "spec._tasks.job.function.@bound.@class": 1,
+    "spec._tasks.job.function.@bound.@module": 1,
     "spec._tasks.job.function.@callable": 1,
+    "spec._tasks.job.function.@module": 1,
 }
 
 #: What is read of a launch; of its action only what it made and how it failed.
@@ -46,6 +48,9 @@ _LAUNCH_FIELDS = {
     "action.additions.fws.spec._tasks.job.uuid": 1,
     "action.additions.fws.spec._tasks.job.index": 1,
 }
+
+#: What jobflow ends with where it cannot import the function of a job: it is left as a dict.
+_NOT_IMPORTED = "TypeError: 'dict' object is not callable"
 
 JobKey = tuple[str, int]
 
@@ -221,6 +226,16 @@ def last_sign(launch: dict[str, Any]) -> datetime | None:
     return max((sign for sign in signs if sign), default=None)
 
 
+def _module(firework: dict[str, Any]) -> str:
+    """Return the module that a Firework's job comes from."""
+    for task in firework["spec"].get("_tasks", []):
+        function = task.get("job", {}).get("function", {})
+        found = function.get("@bound", {}).get("@module") or function.get("@module")
+        if found:
+            return str(found)
+    return "what the job needs"
+
+
 def error_line(run: Run, fw_id: int) -> str:
     """Return the last line of the error that ended a Firework."""
     traces = [
@@ -232,5 +247,10 @@ def error_line(run: Run, fw_id: int) -> str:
     traces.append(details.get("_stacktrace"))
     for trace in reversed([trace for trace in traces if trace]):
         line = str(trace).strip().splitlines()[-1]
+        if line == _NOT_IMPORTED:
+            return (
+                f"its worker could not import {_module(run.fireworks[fw_id])}: install there what "
+                "the submitter has, in the same version"
+            )
         return line.removeprefix("dismaiflow.errors.DismaiError: ")
     return "it was lost: its worker gave no sign of life any more"

@@ -1,0 +1,1 @@
+"""LaunchPad: its configuration, a private MongoDB server, and checks of the whole chain."""
