@@ -250,6 +250,19 @@ def test_retrying_twice_changes_nothing(bench: Bench, monkeypatch: pytest.Monkey
     assert mend(bench, submitted.run_id) == Retried(submitted.run_id)
 
 
+def test_what_waits_for_nothing_is_woken(bench: Bench) -> None:
+    """As after `lpad` commands, or a worker of an older FireWorks, that stopped half-way."""
+    submitted = submit(toy_flow(3), bench.launchpad)
+    bench.work(n=1)
+    (ready,) = bench.launchpad.get_fw_ids({"state": "READY"})
+    bench.launchpad.fireworks.update_one({"fw_id": ready}, {"$set": {"state": "WAITING"}})
+    bench.launchpad.workflows.update_one({}, {"$set": {f"fw_states.{ready}": "WAITING"}})
+    assert mend(bench, submitted.run_id) == Retried(submitted.run_id)
+    assert bench.launchpad.get_fw_ids({"state": "READY"}) == [ready]
+    bench.work()
+    check_finished(bench, submitted.run_id)
+
+
 def test_another_run_is_not_touched(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its failures, its locks and its lost jobs stay."""
     mine, other = (submit(toy_flow(3), bench.launchpad).run_id for _ in range(2))

@@ -129,7 +129,7 @@ def _free_checkout(launchpad: LaunchPad, run: Run, fw_id: int, seconds: float) -
             }
         )
         surgery.reset(launchpad, run, fw_id)
-        surgery.refresh(launchpad, fw_id)
+        surgery.refresh(launchpad, [fw_id])
 
 
 def _settle(launchpad: LaunchPad, run: Run, fw_id: int) -> bool:
@@ -143,7 +143,7 @@ def _settle(launchpad: LaunchPad, run: Run, fw_id: int) -> bool:
             surgery.set_state(launchpad, run, fw_id, "COMPLETED")
         else:
             surgery.set_state(launchpad, run, fw_id, "RUNNING")
-            surgery.refresh(launchpad, fw_id)
+            surgery.refresh(launchpad, [fw_id])
         return True
     ended = run.launches_of(fw_id, "FIZZLED") and not run.launches_of(fw_id, "RUNNING", "RESERVED")
     if ended and not state == entered == "FIZZLED":
@@ -173,41 +173,65 @@ def _rerun_failed(
         first = [n for n in failed if n not in after]
         if not first:
             return
-        name, reason = _name(run, first[0]), error_line(run, first[0])
-        if _rerun(launchpad, run, first[0], jobstore, done):
-            done.rerun.append(f"{name}: {reason}")
-        else:
-            done.left.append(name)
+        told = {n: f"{_name(run, n)}: {error_line(run, n)}" for n in first}
+        plans = [_Plan.of(run, n) for n in first]
+        can = [plan for plan in plans if plan.is_quiet(launchpad, run)]
+        _carry_out(launchpad, run, can, jobstore)
+        done.rewound += len(set().union(*(plan.later for plan in can)))
+        done.rerun += [told[plan.fw_id] for plan in can]
+        done.left += [_name(run, plan.fw_id) for plan in plans if plan not in can]
 
 
-def _rerun(
-    launchpad: LaunchPad, run: Run, fw_id: int, jobstore: JobStore | None, done: Retried
-) -> bool:
-    """Undo what went on without a failed Firework, and let it run again.
+@dataclass(frozen=True)
+class _Plan:
+    """What must be undone before a failed Firework can run again.
 
-    Returns
-    -------
-    bool
-        False if something of this is running.
+    Parameters
+    ----------
+    fw_id : int
+        The failed one.
+    later : frozenset of int
+        What went on without it, and waits again.
+    made : frozenset of int
+        What these and it have made, and make again.
     """
-    after = run.descendants(fw_id)
-    ran = {n for n in after if n in run.fireworks and run.state(n) != "WAITING"}
-    made = surgery.made_by(run, fw_id).union(*(surgery.made_by(run, n) for n in ran))
-    touched = ran | made
-    if any(run.state(n) in ("RUNNING", "RESERVED") for n in touched):
-        return False
-    for ready in [n for n in touched if run.state(n) == "READY"]:
-        if not surgery.take_back(launchpad, run, ready):
+
+    fw_id: int
+    later: frozenset[int]
+    made: frozenset[int]
+
+    @classmethod
+    def of(cls, run: Run, fw_id: int) -> _Plan:
+        """Return the plan for a failed Firework."""
+        after = run.descendants(fw_id)
+        ran = {n for n in after if n in run.fireworks and run.state(n) != "WAITING"}
+        made = surgery.made_by(run, fw_id).union(*(surgery.made_by(run, n) for n in ran))
+        return cls(fw_id, frozenset(ran - made), frozenset(made))
+
+    def is_quiet(self, launchpad: LaunchPad, run: Run) -> bool:
+        """Say whether nothing of this runs; what was ready to is taken back."""
+        touched = self.later | self.made
+        if any(run.state(n) in ("RUNNING", "RESERVED") for n in touched):
             return False
+        ready = [n for n in touched if run.state(n) == "READY"]
+        return all(surgery.take_back(launchpad, run, n) for n in ready)
+
+
+def _carry_out(
+    launchpad: LaunchPad, run: Run, plans: list[_Plan], jobstore: JobStore | None
+) -> None:
+    """Undo what went on without failed Fireworks, and let these run again."""
+    made = set().union(*(plan.made for plan in plans))
+    later = set().union(*(plan.later for plan in plans)) - made
     undone = [key for n in made if (key := run.job_key(n))]
     surgery.remove(launchpad, run, made)
-    for later in sorted(ran - made):
-        surgery.reset(launchpad, run, later)
+    for fw_id in sorted(later):
+        surgery.reset(launchpad, run, fw_id)
     _forget(jobstore, undone)
-    done.rewound += len(ran - made)
-    surgery.reset(launchpad, run, fw_id)
-    surgery.refresh(launchpad, fw_id)
-    return True
+    again = [plan.fw_id for plan in plans]
+    for fw_id in again:
+        surgery.reset(launchpad, run, fw_id)
+    surgery.refresh(launchpad, again)
 
 
 def _forget(jobstore: JobStore | None, keys: list[tuple[str, int]]) -> None:
@@ -220,12 +244,14 @@ def _forget(jobstore: JobStore | None, keys: list[tuple[str, int]]) -> None:
 def _wake(launchpad: LaunchPad, run_id: str) -> None:
     """Let FireWorks look again at what waits although nothing is before it."""
     run = load_run(launchpad, run_id)
+    asleep = []
     for fw_id in run.with_state("WAITING"):
         good = {"COMPLETED"}
         if run.fireworks[fw_id]["spec"].get("_allow_fizzled_parents"):
             good.add("FIZZLED")
         if all(run.state(parent) in good for parent in run.parents[fw_id]):
-            surgery.refresh(launchpad, fw_id)
+            asleep.append(fw_id)
+    surgery.refresh(launchpad, asleep)
 
 
 def _name(run: Run, fw_id: int) -> str:

@@ -14,7 +14,7 @@ from dismaiflow.errors import DismaiError
 from dismaiflow.launch.runs import JobKey, Run, job_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from fireworks import LaunchPad
 
@@ -69,10 +69,14 @@ def held(launchpad: LaunchPad, run_id: str, patience: float) -> Iterator[bool]:
         launchpad.workflows.update_one(query, {"$unset": {"locked": True}})
 
 
-def refresh(launchpad: LaunchPad, fw_id: int) -> None:
-    """Let FireWorks work out the state of a Firework and of what follows it."""
-    workflow = launchpad.get_wf_by_fw_id_lzyfw(fw_id)
-    launchpad._update_wf(workflow, workflow.refresh(fw_id))
+def refresh(launchpad: LaunchPad, fw_ids: Sequence[int]) -> None:
+    """Let FireWorks work out the states of Fireworks of one workflow, and of what follows them."""
+    if fw_ids:
+        workflow = launchpad.get_wf_by_fw_id_lzyfw(fw_ids[0])
+        updated: set[int] = set()
+        for fw_id in fw_ids:
+            updated |= set(workflow.refresh(fw_id))
+        launchpad._update_wf(workflow, updated)
 
 
 def drop_orphans(launchpad: LaunchPad, run: Run) -> int:
