@@ -6,9 +6,10 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from maggma.stores import MongoStore
+from jobflow import JobStore
+from maggma.stores import GridFSStore, MongoStore
 
-from dismaiflow.store import EmbeddedStore
+from dismaiflow.store import EmbeddedStore, embedded_jobstore
 from mongod import HOST, mongod
 from small_disk import mounted
 
@@ -49,6 +50,25 @@ def make_store(
 def store(make_store: Callable[..., MongoStore]) -> MongoStore:
     """Return an empty store with the key of a JobStore."""
     return make_store(key="uuid")
+
+
+@pytest.fixture(params=["embedded", "mongo"])
+def jobstore(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
+    """Yield a connected, empty JobStore: in one file, or on a server with blobs in GridFS."""
+    if request.param == "embedded":
+        store = embedded_jobstore(tmp_path / "run.db")
+    else:
+        port = request.getfixturevalue("mongod")
+        store = server_jobstore(port, f"jobs{next(_numbers)}")
+    with store:
+        yield store
+
+
+def server_jobstore(port: int, database: str, **login: Any) -> JobStore:
+    """Return a JobStore on a server, as the templates of the package set one up."""
+    where = {"host": HOST, "port": port, **login}
+    data = GridFSStore(database, "outputs_blobs", **where)
+    return JobStore(MongoStore(database, "outputs", **where), additional_stores={"data": data})
 
 
 @pytest.fixture

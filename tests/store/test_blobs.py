@@ -6,6 +6,7 @@ import base64
 import hashlib
 import random
 import zlib
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import bson
@@ -83,6 +84,8 @@ def test_document(tmp_path: Path) -> None:
     with embedded_jobstore(tmp_path / "run.db") as jobstore:
         put_blob(jobstore, PAYLOAD, "test")
         document = jobstore.additional_stores["data"].query_one(properties={"_id": 0, "data": 0})
+    stored_at = datetime.fromisoformat(document.pop("stored_at"))
+    assert timedelta(0) <= datetime.now(UTC) - stored_at < timedelta(minutes=1)
     assert document == {
         "blob_uuid": SHA256,
         "kind": "test",

@@ -84,7 +84,7 @@ def _to_json(document: Mapping[str, Any]) -> str:
         return json.dumps(no_bare_nan(document), default=tag, separators=(",", ":"))
 
 
-def _untag(value: dict[str, Any]) -> Any:
+def untag(value: dict[str, Any]) -> Any:
     """Return what a tagged value stands for; other dictionaries as they are."""
     if len(value) > 3 or _TAGS.isdisjoint(value):  # nearly all: decoding is made of this
         return value
@@ -105,11 +105,11 @@ def _untag(value: dict[str, Any]) -> Any:
 
 def _from_json(text: str) -> dict[str, Any]:
     """Decode a document."""
-    document: dict[str, Any] = json.loads(text, object_hook=_untag)
+    document: dict[str, Any] = json.loads(text, object_hook=untag)
     return document
 
 
-def _field_sql(path: str) -> str:
+def field_sql(path: str) -> str:
     """Return the SQL of a field, written the same in indexes and queries so that they meet."""
     quoted = ".".join(f'"{part}"' for part in path.split("."))
     return f"json_extract(data, '$.{quoted}')"
@@ -140,12 +140,18 @@ def _narrowed(criteria: Mapping[str, Any]) -> tuple[str, list[Any]]:
             or (isinstance(value, int) and abs(value) < 2**53)
             for value in wanted
         ):
-            field = _field_sql(key)
+            field = field_sql(key)
             # an array, whose JSON begins with [, may hold the value; so may one on the way
             clause = f"{field} IN (SELECT value FROM json_each(?)) OR {field} BETWEEN '[' AND '\\'"
             clauses.append(f"({clause} OR {field} IS NULL)" if "." in key else f"({clause})")
             parameters.append(json.dumps(wanted))
     return " AND ".join(clauses) or "1", parameters
+
+
+def _is_text_of_field(key: str, wanted: Any) -> bool:
+    """Say whether a criterion asks for a text in a field of the document itself."""
+    plain = _PLAIN_PATH.fullmatch(key) and "." not in key and key != "_id"
+    return bool(plain) and isinstance(wanted, str) and "\0" not in wanted and wanted[:1] not in "[{"
 
 
 class Collection:
@@ -188,6 +194,26 @@ class Collection:
         """Close the file."""
         with self._lock:
             self._raw.database.close()
+
+    @property
+    def name(self) -> str:
+        """Name of the collection and of its table."""
+        return str(self._raw.name)
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement that reads."""
+        return self._rows(sql, parameters)
+
+    def execute_all(self, *statements: str) -> None:
+        """Run statements that change the layout, all or none."""
+        with self._transaction():
+            for sql in statements:
+                self._db.execute(sql)
+
+    def change(self, sql: str, parameters: Sequence[Any]) -> int:
+        """Run one statement that writes, and return how many rows it changed."""
+        with self._transaction():
+            return int(self._db.execute(sql, parameters).rowcount)
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement."""
@@ -250,7 +276,17 @@ class Collection:
 
     def count_documents(self, filter: Mapping[str, Any], **_: Any) -> int:
         """Return the number of documents that match."""
-        return sum(1 for _ in self._matching(filter)) if filter else self.estimated_document_count()
+        if not filter:
+            return self.estimated_document_count()
+        (key, wanted), *others = filter.items()
+        if others or not _is_text_of_field(key, wanted):
+            return sum(1 for _ in self._matching(filter))
+        # one text in one field needs no document decoded, unless it be in an array
+        field, table = field_sql(key), self._raw.name
+        arrays = f"SELECT id FROM {table} WHERE {field} BETWEEN '[' AND '\\'"
+        if self._rows(f"{arrays} LIMIT 1"):
+            return sum(1 for _ in self._matching(filter))
+        return int(self._rows(f"SELECT count(*) FROM {table} WHERE {field} = ?", (wanted,))[0][0])
 
     def estimated_document_count(self) -> int:
         """Return the number of documents."""
@@ -329,7 +365,7 @@ class Collection:
         name, kind = f"{self._raw.name}:{key}", "UNIQUE INDEX" if unique else "INDEX"
         with self._transaction():
             self._db.execute(
-                f'CREATE {kind} IF NOT EXISTS "{name}" ON {self._raw.name}({_field_sql(key)})'
+                f'CREATE {kind} IF NOT EXISTS "{name}" ON {self._raw.name}({field_sql(key)})'
             )
         return name
 

@@ -1,19 +1,39 @@
-"""Structure sets in a store, by reference."""
+"""Structure sets in a store, by reference.
+
+Every set leaves a *manifest* beside its chunks: a blob of kind ``manifest`` whose ``blob_uuid`` is
+``set-<content hash>-<16 digits of the hash of its chunk list>`` and whose ``data`` are the keys of
+a `StructuresRef`. By it a set is found by the beginning of its content hash, whether a document
+speaks of its chunks or not. Sets of equal content that were cut differently, or that bear other
+labels, have manifests of their own.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from dismaiflow.store.blobs import get_blob, put_blob
+from dismaiflow.errors import DismaiError
+from dismaiflow.store.blobs import data_store, get_blob, has_blob, put_blob, write_blob
+from dismaiflow.store.inventory import list_entries, renew
 from dismaiflow.structures.structure_set import StructureSet
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jobflow import JobStore
 
 #: Kind under which the blobs are stored.
 STRUCTURES_KIND = "structures"
+
+#: Kind of the manifests, and what their names begin with.
+MANIFEST_KIND = "manifest"
+MANIFEST_PREFIX = "set-"
+
+_HASH_BEGINNING = re.compile(r"[0-9a-f]{1,64}")
 
 
 class StructuresRef(BaseModel):
@@ -40,7 +60,7 @@ class StructuresRef(BaseModel):
 def put_structures(
     jobstore: JobStore, structures: StructureSet, chunk_size: int = 50
 ) -> StructuresRef:
-    """Store a set in chunks; the same content is stored once.
+    """Store a set in chunks, and its manifest; the same content is stored once.
 
     Raises
     ------
@@ -48,12 +68,85 @@ def put_structures(
         If a chunk is too large for the store.
     """
     chunks = structures.chunks(chunk_size)
-    return StructuresRef(
+    reference = StructuresRef(
         content_hash=structures.content_hash,
         n_structures=len(structures),
         chunks=[put_blob(jobstore, chunk.to_bytes(), STRUCTURES_KIND) for chunk in chunks],
         chunk_sizes=[len(chunk) for chunk in chunks],
     )
+    put_manifest(jobstore, reference)
+    return reference
+
+
+def manifest_name(reference: StructuresRef) -> str:
+    """Return the ``blob_uuid`` of the manifest of a set."""
+    chunks = hashlib.sha256(" ".join(reference.chunks).encode()).hexdigest()
+    return f"{MANIFEST_PREFIX}{reference.content_hash}-{chunks[:16]}"
+
+
+def put_manifest(jobstore: JobStore, reference: StructuresRef) -> str:
+    """Store the manifest of a set whose chunks are there, and return its name."""
+    store, name = data_store(jobstore), manifest_name(reference)
+    if not renew(store, name):
+        data = reference.model_dump()
+        write_blob(store, name, MANIFEST_KIND, len(json.dumps(data)), data)
+    return name
+
+
+def find_structures(jobstore: JobStore, beginning: str) -> StructuresRef:
+    """Find a set by the beginning of its content hash.
+
+    Parameters
+    ----------
+    jobstore : JobStore
+        Connected.
+    beginning : str
+        Hexadecimal digits, as few as tell it from the others.
+
+    Raises
+    ------
+    DismaiError
+        If no set begins like this, or several do, or these are no hexadecimal digits.
+    """
+    digits = beginning.strip().lower()
+    if not _HASH_BEGINNING.fullmatch(digits):
+        raise DismaiError(f"store:{beginning}: give the beginning of a content hash, digits 0-9a-f")
+    found = list(_known_references(jobstore, digits))
+    hashes = sorted({reference.content_hash for reference in found})
+    if not hashes:
+        raise DismaiError(
+            f"store:{beginning}: no structure set in the store has a content hash that begins like "
+            "this (`dismai results list datasets` and dataset.json show them)"
+        )
+    if len(hashes) > 1:
+        raise DismaiError(
+            f"store:{beginning}: {len(hashes)} sets begin like this; give more digits"
+        )
+    whole = (ref for ref in found if all(has_blob(jobstore, chunk) for chunk in ref.chunks))
+    return next(whole, found[0])
+
+
+def read_manifest(jobstore: JobStore, name: str) -> StructuresRef | None:
+    """Read a manifest by its ``blob_uuid``; None if it has gone."""
+    found = data_store(jobstore).query_one({"blob_uuid": name}, properties=["blob_uuid", "data"])
+    return None if found is None else StructuresRef.model_validate(found["data"])
+
+
+def _known_references(jobstore: JobStore, digits: str) -> Iterator[StructuresRef]:
+    """Yield references to sets whose hash begins with these digits."""
+    names = [e.blob_uuid for e in list_entries(data_store(jobstore), MANIFEST_PREFIX + digits)]
+    # one name of each of two hashes already shows that the digits do not tell them apart
+    if len({name.rpartition("-")[0] for name in names}) > 1:
+        first = {name.rpartition("-")[0]: name for name in names}
+        names = list(first.values())
+    yield from filter(None, (read_manifest(jobstore, name) for name in names))
+    if names:
+        return
+    # datasets of versions that left no manifests
+    for document in jobstore.query({"output.kind": "dataset"}, properties=["output.sets"]):
+        for reference in (document["output"].get("sets") or {}).values():
+            if reference["content_hash"].startswith(digits):
+                yield StructuresRef.model_validate(reference)
 
 
 def get_structures(jobstore: JobStore, reference: StructuresRef) -> StructureSet:

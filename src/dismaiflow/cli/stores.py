@@ -1,0 +1,138 @@
+"""Which store a command reads: the file of this machine, the LaunchPad's, or one that is named."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dismaiflow.cli.console import err
+from dismaiflow.errors import DismaiError
+from dismaiflow.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jobflow import JobStore
+
+_YAML = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class OpenStore:
+    """A store that is open.
+
+    Parameters
+    ----------
+    jobstore : JobStore
+        Connected.
+    place : str
+        Where it is, without any password.
+    folder : Path or None
+        The folder with its jobflow.yaml; None for an embedded store that was named by its file.
+    """
+
+    jobstore: JobStore
+    place: str
+    folder: Path | None = None
+
+    def fireworks(self) -> Any:
+        """Return the Fireworks of the LaunchPad that is configured beside the store.
+
+        None if there is none.
+
+        Raises
+        ------
+        DismaiError
+            If it cannot be reached.
+        """
+        from dismaiflow.launch.config import LaunchConfig
+
+        if self.folder is None or not (self.folder / "my_launchpad.yaml").is_file():
+            return None
+        return LaunchConfig(self.folder).launchpad().fireworks
+
+
+@contextmanager
+def opened(choice: str | None, make: bool = False, quiet: bool = False) -> Iterator[OpenStore]:
+    """Open a store; close it after the block.
+
+    Parameters
+    ----------
+    choice : str or None
+        ``local``, ``launchpad``, or the path of an embedded store or of a jobflow.yaml. By default
+        the LaunchPad's store where a LaunchPad is configured, else the local one.
+    make : bool
+        Whether to make an embedded store that is not there.
+    quiet : bool
+        Do not say which store it is.
+
+    Raises
+    ------
+    DismaiError
+        If there is none, it cannot be reached, or the server refuses something in the block.
+    """
+    from pymongo.errors import PyMongoError
+
+    from dismaiflow.launch.config import place_of
+    from dismaiflow.launch.mongo import explanation
+
+    file = _file_of(choice)
+    if file.suffix in _YAML:
+        jobstore = _from_yaml(file)
+        settings = vars(jobstore.docs_store)
+        where = f"{place_of(settings)}, as {file} says"
+        found = OpenStore(jobstore, where, file.absolute().parent)
+    else:
+        jobstore = _embedded(file, make)
+        settings = {"path": str(file)}
+        found = OpenStore(jobstore, str(file))
+    if not quiet:
+        err.print(f"store: {found.place}", style="dim", markup=False, soft_wrap=True)
+    try:
+        yield found
+    except PyMongoError as error:
+        user = settings.get("username") or None
+        # from None: the cause may quote a connection string
+        raise DismaiError(explanation(error, file, place_of(settings), user)) from None
+    finally:
+        jobstore.close()
+
+
+def _file_of(choice: str | None) -> Path:
+    """Return the file that leads to a store."""
+    from dismaiflow.launch.config import is_configured, load_config
+
+    if choice == "launchpad" or (choice is None and is_configured()):
+        return load_config().file("jobflow.yaml")
+    if choice in (None, "local"):
+        return load_settings().STORE_PATH
+    if not choice:
+        raise DismaiError("--store is empty: give local, launchpad, or the path of a store")
+    return Path(choice).expanduser()
+
+
+def _from_yaml(path: Path) -> JobStore:
+    """Open the store that a jobflow.yaml names."""
+    from dismaiflow.launch.config import LaunchConfig
+
+    if not path.is_file():
+        raise DismaiError(f"{path}: no such file; --store takes a jobflow.yaml or a store's file")
+    if path.name != "jobflow.yaml":
+        raise DismaiError(f"{path}: --store takes a file that is called jobflow.yaml")
+    return LaunchConfig(path.absolute().parent).jobstore()
+
+
+def _embedded(path: Path, make: bool) -> JobStore:
+    """Open an embedded store."""
+    from dismaiflow.store.embedded import embedded_jobstore
+
+    if not path.is_file() and not make:
+        raise DismaiError(
+            f"{path}: there is no store yet; every command that runs something makes it, or name "
+            "another with --store"
+        )
+    jobstore = embedded_jobstore(path)
+    jobstore.connect()
+    return jobstore
