@@ -70,12 +70,12 @@ def read_reference(
     DismaiError
         If it cannot be read, or its structures are unlike each other or no such alloy.
     """
-    from dismaiflow.store.structures import get_structures, put_structures
+    from dismaiflow.store.structures import find_structures, get_structures, put_structures
 
     if not name:
         raise DismaiError("--reference is empty; name a dataset folder, a file or store:HASH")
     if name.startswith(_STORE_PREFIX):
-        ref = _find_in_store(name.removeprefix(_STORE_PREFIX), store)
+        ref = find_structures(store, name.removeprefix(_STORE_PREFIX))
         _check_reference(name, get_structures(store, ref), spec)
         return ref, None
     structures, dataset = _read_reference_path(Path(name), spec.name)
@@ -117,26 +117,6 @@ def _check_reference(name: str, structures: StructureSet, spec: SystemSpec) -> N
         alloy_in_cell(spec, structures.select([0]))
     except DismaiError as error:
         raise DismaiError(f"{name}: {error}") from error
-
-
-def _find_in_store(digest: str, store: JobStore) -> StructuresRef:
-    """Find a structure set of the store by the beginning of its content hash."""
-    from dismaiflow.store.structures import StructuresRef
-
-    found = {
-        ref["content_hash"]: ref
-        for document in store.query({"output.kind": "dataset"}, properties=["output.sets"])
-        for ref in document["output"]["sets"].values()
-        if digest and ref["content_hash"].startswith(digest)
-    }
-    if len(found) > 1:
-        raise DismaiError(f"store:{digest}: {len(found)} sets begin like this; give more digits")
-    if not found:
-        raise DismaiError(
-            f"store:{digest}: no dataset in the store has a set of this content hash "
-            "(content_hashes in dataset.json)"
-        )
-    return StructuresRef.model_validate(found.popitem()[1])
 
 
 def reference_name(given: str) -> str:
