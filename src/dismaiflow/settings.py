@@ -40,7 +40,9 @@ class DismaiSettings(BaseSettings):
         Path("~/.dismai/launchpad"),
         description="Folder with the configuration of the LaunchPad that --submit uses.",
     )
-    CHUNK_SIZE: PositiveInt = Field(50, description="Structures that one job works on.")
+    CHUNK_SIZE: PositiveInt = Field(
+        50, description="Structures of a stored chunk, the least that a job works on."
+    )
     N_CONTROL: PositiveInt = Field(
         1000,
         description="Structures that a control is sampled with, as many as the paper's models.",

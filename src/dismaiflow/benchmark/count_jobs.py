@@ -128,7 +128,7 @@ class CountSetMaker(Maker):
     """
 
     name: str = "count alloy set"
-    structures_per_job: int = 1000
+    structures_per_job: int = 1500
     chunk_maker: CountChunkMaker = field(default_factory=CountChunkMaker)
 
     @dismai_job()
