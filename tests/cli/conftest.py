@@ -107,7 +107,11 @@ class Dismai:
     def execute(self, *words: object, cwd: Path, **variables: object) -> Ran:
         """Run it as people do."""
         process = self.popen(*words, cwd=cwd, **variables)
-        out, err = process.communicate(timeout=120)
+        try:
+            out, err = process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
         return Ran(process.returncode, out, err)
 
     def _environment(self, variables: dict[str, object]) -> dict[str, str]:

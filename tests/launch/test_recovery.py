@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -259,6 +260,22 @@ def test_what_waits_for_nothing_is_woken(bench: Bench) -> None:
     bench.launchpad.workflows.update_one({}, {"$set": {f"fw_states.{ready}": "WAITING"}})
     assert mend(bench, submitted.run_id) == Retried(submitted.run_id)
     assert bench.launchpad.get_fw_ids({"state": "READY"}) == [ready]
+    bench.work()
+    check_finished(bench, submitted.run_id)
+
+
+def test_jobs_that_cannot_be_imported(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line that names the module; once it is there the run goes on."""
+    submitted = submit(toy_flow(3), bench.launchpad)
+    monkeypatch.setenv(TROUBLE, "all")
+    bench.work()
+    monkeypatch.delenv(TROUBLE)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "launch.toys", None)
+        with pytest.raises(DismaiError, match=r"its jobs come from launch\.toys, which cannot"):
+            mend(bench, submitted.run_id)
+    assert "locked" not in load_run(bench.launchpad, submitted.run_id).workflow
+    mend(bench, submitted.run_id)
     bench.work()
     check_finished(bench, submitted.run_id)
 

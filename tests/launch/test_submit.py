@@ -276,6 +276,19 @@ def test_status_of_a_run_with_trouble(bench: Bench, monkeypatch: pytest.MonkeyPa
     assert status.done_per_minute is not None
 
 
+def test_status_of_a_paused_run(bench: Bench) -> None:
+    """Not done, as long as something is left."""
+    run_id = submit(toy_flow(2), bench.launchpad).run_id
+    bench.work(n=1)
+    (ready,) = bench.launchpad.get_fw_ids({"state": "READY"})
+    bench.launchpad.pause_fw(ready)
+    assert run_status(bench.launchpad, run_id, 300).word == "paused"
+    bench.launchpad.resume_fw(ready)
+    assert run_status(bench.launchpad, run_id, 300).word == "waits for a worker"
+    bench.work()
+    assert run_status(bench.launchpad, run_id, 300).word == "done"
+
+
 def test_no_such_run(bench: Bench) -> None:
     """One line each."""
     with pytest.raises(DismaiError, match="there is no run on the LaunchPad"):

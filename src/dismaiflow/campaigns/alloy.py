@@ -67,12 +67,12 @@ class AlloyBenchmarkMaker(Maker):
         -------
         Flow
             Its output has ``datasets`` (`DatasetDoc` by system) and ``controls`` (by system, a dict
-            of `ControlsDoc` by protocol key).
+            of `ControlsDoc` by protocol key; empty where there are no protocols).
         """
         datasets = self.dataset_maker.make(specs, seed, n_structures)
         parts: list[Job | Flow] = [datasets]
-        controls = {}
-        for spec in specs:
+        controls: dict[str, object] = {spec.name: {} for spec in specs}
+        for spec in specs if self.protocols else ():
             document = datasets.output[spec.name]
             chunk_size = self.controls_maker.sample_maker.chunk_size
             validation = as_generated("validation", document.sets["val"], chunk_size)

@@ -65,6 +65,8 @@ def main() -> None:
         fail(str(error))
     except _UsageError as error:
         _fail_usage(error)
+    except (KeyboardInterrupt, typer.Abort):  # the latter from a prompt
+        code = _INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough; close quietly.
         sys.stderr.close()

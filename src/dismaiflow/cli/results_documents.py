@@ -96,14 +96,15 @@ def find_documents(results: ResultsStore, name: str | None) -> Found:
     results : ResultsStore
         Where to look.
     name : str or None
-        The beginning of a run's id or of a uuid; None for the newest run that has results.
+        The beginning of a run's id or of a uuid; None or ``last`` for the newest run that has
+        results.
 
     Raises
     ------
     DismaiError
         If there is none, or several begin like this.
     """
-    if name is None:
+    if name in (None, "last"):
         newest = (row.run_id for row in results.runs() if not row.kinds.keys().isdisjoint(_SHOWN))
         run_id = next(newest, None)
         if run_id is None:

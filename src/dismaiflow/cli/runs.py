@@ -23,7 +23,7 @@ _LostAfter = Annotated[
     ),
 ]
 
-#: Failed jobs that are listed one by one.
+#: Reasons for failures, and lost jobs, that are listed one by one.
 _SHOWN = 20
 
 
@@ -54,7 +54,7 @@ def status(
     if json:
         print_json(asdict(document) | {"submitted": str(document.submitted), "is": document.word})
         return
-    _print_status(document, seconds)
+    _print_status(document, seconds, usual=lost_after is None)
 
 
 def retry(
@@ -91,6 +91,8 @@ def _print_runs(found: list[dict[str, object]]) -> None:
         out.print("no runs have been submitted to this LaunchPad")
         return
     table = Table("run", "submitted (UTC)", "flow", "systems", "tags", "jobs")
+    for column in table.columns[:2]:
+        column.no_wrap = True
     for one in found:
         states = one["states"]
         assert isinstance(states, dict)
@@ -109,7 +111,7 @@ def _joined(words: object) -> str:
     return ", ".join(map(str, words)) if isinstance(words, list) else ""
 
 
-def _print_status(document: RunStatus, lost_after: float) -> None:
+def _print_status(document: RunStatus, lost_after: float, usual: bool) -> None:
     """Print a table of the steps, then what there is to say."""
     from rich.table import Table
 
@@ -126,11 +128,11 @@ def _print_status(document: RunStatus, lost_after: float) -> None:
     table.add_row("all", *(str(document.states[word]) for word in words), "")
     out.print(f"run {document.run_id}: {document.flow}, {document.word}", markup=False)
     out.print(table)
-    for line in _said(document, lost_after):
+    for line in _said(document, lost_after, usual):
         out.print(line, soft_wrap=True, markup=False)
 
 
-def _said(document: RunStatus, lost_after: float) -> list[str]:
+def _said(document: RunStatus, lost_after: float, usual: bool) -> list[str]:
     """Say what the table does not."""
     lines = [
         f"submitted {document.submitted:%Y-%m-%d %H:%M} UTC with dismaiflow {document.version}"
@@ -148,19 +150,31 @@ def _said(document: RunStatus, lost_after: float) -> list[str]:
         lines.append(f"running on: {', '.join(document.workers)}")
     for category, number in document.ready_by_category.items():
         lines.append(f"ready for a worker of category {category}: {number}")
-    for job in document.failed[:_SHOWN]:
-        lines.append(f"FAILED {job.name} (fw_id {job.fw_id}): {job.reason}")
-    if len(document.failed) > _SHOWN:
-        lines.append(f"... and {len(document.failed) - _SHOWN} more failed (--json lists all)")
+    lines += _failures(document)
     lines.extend(
         f"LOST {name}: no sign of life for {lost_after:.0f} s" for name in document.lost[:_SHOWN]
     )
     if document.blocked:
         lines.append(f"{document.blocked} jobs wait for these")
     if document.failed or document.lost:
-        lines.append(f"mend the cause, then: dismai launchpad retry {document.run_id}")
+        given = "" if usual else f" --lost-after {lost_after:g}"
+        lines.append(f"mend the cause, then: dismai launchpad retry {document.run_id}{given}")
     elif document.word == "done":
         lines.append(f"its results: dismai results show {document.run_id}")
+    return lines
+
+
+def _failures(document: RunStatus) -> list[str]:
+    """Say what failed and why; jobs that failed of the same together."""
+    jobs: dict[str, list[str]] = {}
+    for job in document.failed:
+        jobs.setdefault(job.reason, []).append(f"{job.name} (fw_id {job.fw_id})")
+    lines = []
+    for reason, names in list(jobs.items())[:_SHOWN]:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        lines.append(f"FAILED {names[0]}{more}: {reason}")
+    if len(jobs) > _SHOWN:
+        lines.append(f"... and for {len(jobs) - _SHOWN} more reasons (--json lists all)")
     return lines
 
 

@@ -8,15 +8,19 @@ operations page of the documentation.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from dismaiflow.errors import DismaiError
 from dismaiflow.launch import surgery
 from dismaiflow.launch.liveness import Liveness
 from dismaiflow.launch.runs import Run, error_line, load_run, moment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fireworks import LaunchPad
     from jobflow import JobStore
 
@@ -90,7 +94,10 @@ def retry(
         If the run is not there, or is too busy.
     """
     done = Retried(run_id)
-    with surgery.held(launchpad, run_id, lock_patience) as done.lock_freed:
+    with (
+        surgery.held(launchpad, run_id, lock_patience) as done.lock_freed,
+        _jobs_can_be_read(run_id),
+    ):
         _mend(launchpad, run_id, lost_after, done)
         run = load_run(launchpad, run_id)
         lost = Liveness(lost_after).lost(run)
@@ -100,6 +107,18 @@ def retry(
         _rerun_failed(launchpad, run_id, jobstore, done)
         _wake(launchpad, run_id)
     return done
+
+
+@contextmanager
+def _jobs_can_be_read(run_id: str) -> Iterator[None]:
+    """Say what is missing where FireWorks cannot load a job; what was done so far stays good."""
+    try:
+        yield
+    except ImportError as error:
+        raise DismaiError(
+            f"run {run_id}: its jobs come from {error.name or 'a module'}, which cannot be "
+            "imported here: install it or put it on PYTHONPATH, then retry again"
+        ) from error
 
 
 def _mend(launchpad: LaunchPad, run_id: str, lost_after: float, done: Retried) -> None:

@@ -109,14 +109,18 @@ class RunStatus:
 
     @property
     def word(self) -> str:
-        """Say in a word how it stands: done, failed, running, waiting or stuck."""
+        """Say in a few words how it stands."""
         if self.failed or self.lost:
             return "needs a retry"
-        if not any(self.states.get(STATES[s]) for s in _OPEN):
-            return "done"
         if self.states.get("running"):
             return "running"
-        return "waits for a worker"
+        if self.states.get("ready") or self.states.get("queued"):
+            return "waits for a worker"
+        for state in ("paused", "defused"):
+            if self.states.get(state):
+                return state
+        # what waits although nothing is before it was left so by somebody who died
+        return "needs a retry" if self.states.get("waiting") else "done"
 
 
 def run_status(launchpad: LaunchPad, run_id: str, lost_after: float) -> RunStatus:
