@@ -71,7 +71,7 @@ def score(
     protocol: ScoringProtocol = PUBLISHED,
     n_reference: int = 30,
     chunk_size: int = 50,
-    per_job: int = 1000,
+    per_job: int = 1500,
     **options: Any,
 ) -> ScoreDoc:
     """Score generated sets against random alloys."""
