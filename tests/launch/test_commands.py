@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import ase.io
 import pytest
+import yaml
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
@@ -206,6 +208,66 @@ def test_a_failed_job_and_its_retry(
                 written += [one.raw for one in client[database].get_collection(name, RAW).find()]
     for password in passwords:
         assert not [text[:200] for text in written if password in text]
+
+
+@pytest.mark.parametrize(
+    ("file", "edit", "message"),
+    [
+        (
+            "my_launchpad.yaml",
+            {"password": "wrong"},
+            "does not let user 'dismai' in: mend username, password",
+        ),
+        ("my_launchpad.yaml", {"port": 1}, "no MongoDB server answers at 127.0.0.1:1"),
+        (
+            "jobflow.yaml",
+            {"password": "wrong"},
+            "does not let user 'dismai' in: mend username, password",
+        ),
+        ("jobflow.yaml", {"port": 1}, "no MongoDB server answers at 127.0.0.1:1"),
+        ("jobflow.yaml", {"data": None}, "lacks the additional store `data`"),
+        ("jobflow.yaml", {"docs_store": None}, "did you mean docs_store?"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else next(iter(value)),
+)
+def test_a_submission_that_cannot_work_is_refused_before_it_starts(
+    dismai: Dismai,
+    config: LaunchConfig,
+    spec: Path,
+    data: Path,
+    generated: Path,
+    tmp_path: Path,
+    file: str,
+    edit: dict[str, Any],
+    message: str,
+) -> None:
+    """One line, exit code 2, no traceback, no password; the LaunchPad stays as it was."""
+    folder = tmp_path / "launchpad"
+    shutil.copytree(config.folder, folder)
+    for path in folder.iterdir():
+        path.write_text(path.read_text().replace(str(config.folder), str(folder)))
+    content = yaml.safe_load((folder / file).read_text())
+    (folder / file).write_text(yaml.safe_dump(_edited(content, edit)))
+    before = config.launchpad().get_fw_ids(count_only=True)
+    ran = dismai(
+        "score", spec, generated, "--reference", data, "--submit", DISMAI_LAUNCHPAD_DIR=folder
+    )
+    assert message in ran.refusal
+    assert str(config.launchpad_settings()["password"]) not in ran.refusal
+    assert "wrong" not in ran.refusal
+    assert config.launchpad().get_fw_ids(count_only=True) == before
+
+
+def _edited(content: Any, edit: dict[str, Any]) -> Any:
+    """Set some keys wherever they are; those that are to be None are misspelt."""
+    if not isinstance(content, dict):
+        return content
+    return {
+        (f"{key[:-1]}" if key in edit and edit[key] is None else key): edit[key]
+        if edit.get(key) is not None
+        else _edited(value, edit)
+        for key, value in content.items()
+    }
 
 
 def test_words_that_mean_no_run(dismai: Dismai, config: LaunchConfig) -> None:
