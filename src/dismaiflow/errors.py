@@ -9,3 +9,7 @@ class DismaiError(Exception):
     The command prints the message and ends with exit code 2; nothing else of the package
     catches it.
     """
+
+
+class BlobError(DismaiError):
+    """A blob is missing from its store, or damaged: to try again does not help."""

@@ -29,6 +29,11 @@ CATEGORIES: tuple[str, ...] = get_args(Category)
 #: Key of a Firework's spec under which FireWorks looks for the category.
 CATEGORY_KEY = "_category"
 
+#: Goes into the specs of jobs that do without failed ones. FireWorks would copy each failed parent,
+#: its traceback included, into such a spec, which could exceed what a document may hold; it does
+#: not where the key is there already.
+NO_COPIES: dict[str, Any] = {"_fizzled_parents": []}
+
 #: Metadata of a job that tell the version of the package that made it.
 VERSION_KEY = "dismaiflow"
 
@@ -131,6 +136,7 @@ def replaced_by(jobs: Sequence[Job], output: Any, name: str) -> Response[Any]:
     last = gather(output)
     last.name = name
     last.config.on_missing_references = OnMissing.NONE
+    last.config.manager_config |= NO_COPIES
     last.set_uuid(dispatcher.uuid)
     last.index = dispatcher.index + 1
     last.metadata = dict(dispatcher.metadata)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -307,6 +309,63 @@ def test_a_lock_that_is_in_use_is_waited_for(bench: Bench, monkeypatch: pytest.M
 
 def _touch(bench: Bench, value: int) -> None:
     bench.launchpad.workflows.update_one({}, {"$set": {"updated_on": value}})
+
+
+def test_only_one_takes_a_lock_over_and_each_frees_its_own(bench: Bench) -> None:
+    """Two see the same dead lock; the second waits for the first, who shows that it lives."""
+    run_id = submit(toy_flow(3), bench.launchpad).run_id
+    bench.launchpad.workflows.update_one({}, {"$set": {"locked": True}})
+    first, second = (surgery.Lock(bench.launchpad, run_id) for _ in range(2))
+    assert first.acquire(0.2) is True
+    waiting = threading.Thread(target=second.acquire, args=(0.6,))
+    waiting.start()
+    for _ in range(8):
+        time.sleep(0.2)
+        first.stamp()
+    assert waiting.is_alive()
+    second.release()  # which it does not have
+    assert _lock(bench) == first.token
+    # FireWorks writes its own word into the lock of whoever lets it work
+    bench.launchpad.workflows.update_one({}, {"$set": {"locked": True}})
+    first.stamp()
+    assert _lock(bench) == first.token
+    first.release()
+    waiting.join(10)
+    assert _lock(bench) == second.token
+    first.release()
+    assert _lock(bench) == second.token
+
+
+def _lock(bench: Bench) -> Any:
+    return bench.launchpad.workflows.find_one({})["locked"]
+
+
+@pytest.mark.parametrize("n_writes", range(6))
+def test_a_submitter_dies_at_each_of_its_writes(
+    bench: Bench, again: Callable[[], Bench], n_writes: int
+) -> None:
+    """Nothing that is left harms a worker, and what is whole can be started."""
+
+    def submit_and_die() -> None:
+        monitoring.register(_Dies(n_writes))
+        submit(toy_flow(3), again().launchpad)
+        os._exit(0)
+
+    process = multiprocessing.get_context("fork").Process(target=submit_and_die)
+    process.start()
+    process.join(60)
+    bench.work()
+    other = submit(toy_flow(3), bench.launchpad).run_id
+    bench.work()
+    check_finished(bench, other)
+    whole = bench.launchpad.workflows.find_one({"metadata.run_id": {"$ne": other}})
+    if whole is None:
+        assert process.exitcode == 9
+        return
+    run_id = whole["metadata"]["run_id"]
+    mend(bench, run_id)
+    bench.work()
+    check_finished(bench, run_id)
 
 
 def test_a_submitted_score_with_deaths(bench: Bench, again: Callable[[], Bench]) -> None:

@@ -24,14 +24,13 @@ from dismaiflow import __version__
 from dismaiflow.benchmark.flows import AlloyControlsMaker, ScoreAlloyMaker
 from dismaiflow.benchmark.schemas import ScoreDoc
 from dismaiflow.errors import DismaiError
-from dismaiflow.launch import submit as submit_module
 from dismaiflow.launch.recovery import retry
 from dismaiflow.launch.runs import find_run, load_run
 from dismaiflow.launch.status import list_runs, run_status
 from dismaiflow.launch.submit import submit
 from dismaiflow.store.embedded import embedded_jobstore
 
-from .toys import TROUBLE, numbers, toy_flow, work
+from .toys import TROUBLE, numbers, plain_dispatcher, toy_flow, work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -210,7 +209,16 @@ def test_nothing_is_left_of_a_submission_that_broke_off(
     with pytest.raises(KeyboardInterrupt):
         submit(toy_flow(), bench.launchpad)
     assert bench.states() == {}
-    assert submit_module.SUBMITTED_KEY == "submitted"
+
+
+def test_jobs_of_others_run_on_cpu(bench: Bench) -> None:
+    """A job that names no category gets that of the default worker, and so do those it makes."""
+    submit(Flow([plain_dispatcher(3)]), bench.launchpad)
+    bench.work("gpu")
+    assert bench.states() == {"READY": 1}
+    bench.work("cpu")
+    assert bench.states() == {"COMPLETED": 3}
+    assert {fw["spec"]["_category"] for fw in bench.launchpad.fireworks.find({})} == {"cpu"}
 
 
 def _then(fail: Callable[..., None]) -> Callable[..., None]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import jobflow
-from jobflow import Flow, OnMissing
+from jobflow import Flow, OnMissing, Response, job
 
 from dismaiflow.jobs import dismai_job, replaced_by
 
@@ -61,6 +61,19 @@ def total(values: list[int | None] | None) -> dict[str, Any]:
         "sum": sum(there),
         "missing": -1 if values is None else len(values) - len(there),
     }
+
+
+@job
+def plain(number: int) -> int:
+    """Return a number; a job as others write them."""
+    return number
+
+
+@job
+def plain_dispatcher(number: int) -> Any:
+    """Be replaced by a flow of such jobs, in jobflow's own way."""
+    made = plain(number)
+    return Response(replace=Flow([made], output=made.output))
 
 
 def toy_flow(n: int = 3) -> Flow:

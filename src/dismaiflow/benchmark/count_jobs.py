@@ -13,7 +13,7 @@ from dismaiflow.alloy.system import AlloySystem
 from dismaiflow.benchmark.alloy_analysis import AlloyAnalyser, AlloyCounts
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import CountedChunk
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import BlobError, DismaiError
 from dismaiflow.jobs import dismai_job, replaced_by
 from dismaiflow.progress import report
 from dismaiflow.store.blobs import current_jobstore, put_blob
@@ -208,7 +208,7 @@ def _count_chunks(
     for chunk in chunks:
         try:
             structures = get_chunk(jobstore, chunk)
-        except DismaiError as error:
+        except BlobError as error:
             # Half of a reference is another reference; generated structures can be spared.
             if role == "reference":
                 raise

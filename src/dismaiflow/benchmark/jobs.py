@@ -33,7 +33,7 @@ from dismaiflow.benchmark.schemas import (
     Provenance,
     ScoreDoc,
 )
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import BlobError, DismaiError
 from dismaiflow.jobs import dismai_job
 from dismaiflow.metrics.bootstrap import SEED as BOOTSTRAP_SEED
 from dismaiflow.store.blobs import current_jobstore, get_blob, put_blob
@@ -252,7 +252,7 @@ def _examples(
         for blob in one.structures.chunks:
             try:
                 chunk = get_chunk(jobstore, blob)
-            except DismaiError:  # its structures are among the failed
+            except BlobError:  # its structures are among the failed
                 continue
             place = np.flatnonzero(chunk.labels[INDEX_LABEL] == wanted)
             if len(place):

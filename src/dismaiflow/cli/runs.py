@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dismaiflow.cli.console import out, print_json
+from dismaiflow.cli.submitting import server_errors
 
 if TYPE_CHECKING:
     from dismaiflow.launch.recovery import Retried
@@ -41,16 +42,19 @@ def status(
     from dismaiflow.launch.runs import find_run
     from dismaiflow.launch.status import list_runs, run_status
 
-    launchpad = load_config().launchpad()
+    config = load_config()
+    launchpad = config.launchpad()
     if run is None:
-        found = list_runs(launchpad)
+        with server_errors(config):
+            found = list_runs(launchpad)
         if json:
             print_json([one | {"submitted": str(one["submitted"])} for one in found])
         else:
             _print_runs(found)
         return
     seconds = lost_after or default_lost_after()
-    document = run_status(launchpad, find_run(launchpad, run), seconds)
+    with server_errors(config):
+        document = run_status(launchpad, find_run(launchpad, run), seconds)
     if json:
         print_json(asdict(document) | {"submitted": str(document.submitted), "is": document.word})
         return
@@ -71,15 +75,16 @@ def retry(
     config = load_config()
     launchpad = config.launchpad()
     jobstore = config.jobstore()
+    seconds = lost_after or default_lost_after()
     try:
-        run_id = find_run(launchpad, run)
-        done = repair(launchpad, run_id, lost_after or default_lost_after(), jobstore)
+        with server_errors(config):
+            done = repair(launchpad, find_run(launchpad, run), seconds, jobstore)
     finally:
         jobstore.close()
     if json:
         print_json(asdict(done))
         return
-    for line in _told(done):
+    for line in _told(done, seconds):
         out.print(line, soft_wrap=True, markup=False)
 
 
@@ -178,7 +183,7 @@ def _failures(document: RunStatus) -> list[str]:
     return lines
 
 
-def _told(done: Retried) -> list[str]:
+def _told(done: Retried, lost_after: float) -> list[str]:
     """Say what a retry did."""
     lines = []
     if done.lock_freed:
@@ -190,11 +195,14 @@ def _told(done: Retried) -> list[str]:
     lines += [f"runs again: {text}" for text in done.rerun]
     if done.rewound:
         lines.append(f"{done.rewound} later jobs had gone on without these and are done again")
+    lines += [f"running: {name}" for name in done.running]
     lines += [
         f"left: {name}: something after it is running; retry again later" for name in done.left
     ]
-    if not lines:
-        lines.append("nothing to mend")
+    if len(lines) == len(done.running):
+        lines.insert(0, "nothing to mend")
+        if done.running:
+            lines.append(f"counted as lost after {lost_after:.0f} s (--lost-after)")
     else:
         lines.append(f"start workers if none run; then: dismai launchpad status {done.run_id}")
     return lines

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from fireworks import LaunchPad
     from jobflow import Flow, JobStore
 
+    from dismaiflow.launch.config import LaunchConfig
+
+#: How long a command may wait for a server that has gone away meanwhile [s].
+_SERVER_SECONDS = 300.0
+
 Submit = Annotated[
     bool,
     typer.Option("--submit", help="Put the flow on the LaunchPad instead of running it here."),
@@ -65,9 +70,28 @@ def open_place(submit: bool) -> Iterator[Place]:
     ready_to_submit(config)
     store = config.jobstore()
     try:
-        yield Place(store, config.launchpad())
+        with server_errors(config):
+            yield Place(store, config.launchpad())
     finally:
         store.close()
+
+
+@contextmanager
+def server_errors(config: LaunchConfig) -> Iterator[None]:
+    """Say in one line what the server of a LaunchPad refuses in the block, or that it is gone.
+
+    Raises
+    ------
+    DismaiError
+        For everything that pymongo raises.
+    """
+    from dismaiflow.launch.config import place_of
+    from dismaiflow.launch.mongo import explained
+
+    settings = config.launchpad_settings()
+    file = config.file("my_launchpad.yaml")
+    with explained(file, place_of(settings), settings.get("username"), _SERVER_SECONDS):
+        yield
 
 
 def needs_out(out_dir: Path | None, submit: bool) -> None:

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 from dismaiflow.errors import DismaiError
 from dismaiflow.launch import surgery
 from dismaiflow.launch.liveness import Liveness
-from dismaiflow.launch.runs import Run, error_line, load_run, moment
+from dismaiflow.launch.runs import Run, error_line, last_sign, load_run, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fireworks import LaunchPad
     from jobflow import JobStore
+
+    from dismaiflow.launch.surgery import Lock
 
 #: Seconds after which a lock under which nothing changes counts as left behind.
 LOCK_PATIENCE = 30.0
@@ -53,7 +55,9 @@ class Retried:
     rewound : int
         Later jobs that had gone on without the failed ones and are done again.
     left : list of str
-        What could not be rerun now, and why.
+        What could not be rerun now, because something after it runs.
+    running : list of str
+        What runs, as far as can be told, with its last sign of life.
     """
 
     run_id: str
@@ -64,6 +68,7 @@ class Retried:
     rerun: list[str] = field(default_factory=list)
     rewound: int = 0
     left: list[str] = field(default_factory=list)
+    running: list[str] = field(default_factory=list, compare=False)
 
 
 def retry(
@@ -95,17 +100,18 @@ def retry(
     """
     done = Retried(run_id)
     with (
-        surgery.held(launchpad, run_id, lock_patience) as done.lock_freed,
+        surgery.held(launchpad, run_id, lock_patience) as (lock, done.lock_freed),
         _jobs_can_be_read(run_id),
     ):
-        _mend(launchpad, run_id, lost_after, done)
+        _mend(launchpad, lock, run_id, lost_after, done)
         run = load_run(launchpad, run_id)
         lost = Liveness(lost_after).lost(run)
         done.lost = [_name(run, n) for n in lost]
         for fw_id in lost:
             _give_up(launchpad, run, fw_id)
-        _rerun_failed(launchpad, run_id, jobstore, done)
-        _wake(launchpad, run_id)
+        done.running = [_sign(run, n) for n in run.with_state("RUNNING")]
+        _rerun_failed(launchpad, lock, run_id, jobstore, done)
+        _wake(launchpad, lock, run_id)
     return done
 
 
@@ -121,19 +127,19 @@ def _jobs_can_be_read(run_id: str) -> Iterator[None]:
         ) from error
 
 
-def _mend(launchpad: LaunchPad, run_id: str, lost_after: float, done: Retried) -> None:
+def _mend(launchpad: LaunchPad, lock: Lock, run_id: str, lost_after: float, done: Retried) -> None:
     """Bring a half-written workflow into a state that FireWorks could have written."""
     run = load_run(launchpad, run_id)
     done.orphans = surgery.drop_orphans(launchpad, run)
     for fw_id in run.with_state("RESERVED"):
-        _free_checkout(launchpad, run, fw_id, min(lost_after, _CHECKOUT_SECONDS))
+        _free_checkout(launchpad, lock, run, fw_id, min(lost_after, _CHECKOUT_SECONDS))
     for fw_id in run.nodes:
-        if _settle(launchpad, run, fw_id):
+        if _settle(launchpad, lock, run, fw_id):
             done.settled.append(_name(run, fw_id))
             run = load_run(launchpad, run_id)
 
 
-def _free_checkout(launchpad: LaunchPad, run: Run, fw_id: int, seconds: float) -> None:
+def _free_checkout(launchpad: LaunchPad, lock: Lock, run: Run, fw_id: int, seconds: float) -> None:
     """Free a Firework whose worker died between taking it and saying so."""
     if run.launches_of(fw_id, "RESERVED", "RUNNING"):
         return
@@ -147,11 +153,11 @@ def _free_checkout(launchpad: LaunchPad, run: Run, fw_id: int, seconds: float) -
                 "state": {"$in": ["RESERVED", "RUNNING"]},
             }
         )
-        surgery.reset(launchpad, run, fw_id)
-        surgery.refresh(launchpad, [fw_id])
+        surgery.reset(launchpad, run, [fw_id])
+        surgery.refresh(launchpad, lock, [fw_id])
 
 
-def _settle(launchpad: LaunchPad, run: Run, fw_id: int) -> bool:
+def _settle(launchpad: LaunchPad, lock: Lock, run: Run, fw_id: int) -> bool:
     """Enter the end of a launch that was written, but into one place only."""
     state = run.state(fw_id)
     entered = run.workflow["fw_states"].get(str(fw_id))
@@ -162,7 +168,7 @@ def _settle(launchpad: LaunchPad, run: Run, fw_id: int) -> bool:
             surgery.set_state(launchpad, run, fw_id, "COMPLETED")
         else:
             surgery.set_state(launchpad, run, fw_id, "RUNNING")
-            surgery.refresh(launchpad, [fw_id])
+            surgery.refresh(launchpad, lock, [fw_id])
         return True
     ended = run.launches_of(fw_id, "FIZZLED") and not run.launches_of(fw_id, "RUNNING", "RESERVED")
     if ended and not state == entered == "FIZZLED":
@@ -182,7 +188,7 @@ def _give_up(launchpad: LaunchPad, run: Run, fw_id: int) -> None:
 
 
 def _rerun_failed(
-    launchpad: LaunchPad, run_id: str, jobstore: JobStore | None, done: Retried
+    launchpad: LaunchPad, lock: Lock, run_id: str, jobstore: JobStore | None, done: Retried
 ) -> None:
     """Rerun every failed Firework; the first in the graph first, as it resets those after it."""
     while True:
@@ -195,7 +201,7 @@ def _rerun_failed(
         told = {n: f"{_name(run, n)}: {error_line(run, n)}" for n in first}
         plans = [_Plan.of(run, n) for n in first]
         can = [plan for plan in plans if plan.is_quiet(launchpad, run)]
-        _carry_out(launchpad, run, can, jobstore)
+        _carry_out(launchpad, lock, run, can, jobstore)
         done.rewound += len(set().union(*(plan.later for plan in can)))
         done.rerun += [told[plan.fw_id] for plan in can]
         done.left += [_name(run, plan.fw_id) for plan in plans if plan not in can]
@@ -237,20 +243,18 @@ class _Plan:
 
 
 def _carry_out(
-    launchpad: LaunchPad, run: Run, plans: list[_Plan], jobstore: JobStore | None
+    launchpad: LaunchPad, lock: Lock, run: Run, plans: list[_Plan], jobstore: JobStore | None
 ) -> None:
     """Undo what went on without failed Fireworks, and let these run again."""
     made = set().union(*(plan.made for plan in plans))
     later = set().union(*(plan.later for plan in plans)) - made
     undone = [key for n in made if (key := run.job_key(n))]
     surgery.remove(launchpad, run, made)
-    for fw_id in sorted(later):
-        surgery.reset(launchpad, run, fw_id)
+    surgery.reset(launchpad, run, sorted(later))
     _forget(jobstore, undone)
     again = [plan.fw_id for plan in plans]
-    for fw_id in again:
-        surgery.reset(launchpad, run, fw_id)
-    surgery.refresh(launchpad, again)
+    surgery.reset(launchpad, run, again)
+    surgery.refresh(launchpad, lock, again)
 
 
 def _forget(jobstore: JobStore | None, keys: list[tuple[str, int]]) -> None:
@@ -260,7 +264,7 @@ def _forget(jobstore: JobStore | None, keys: list[tuple[str, int]]) -> None:
             jobstore.docs_store.remove_docs({"uuid": uuid, "index": index})
 
 
-def _wake(launchpad: LaunchPad, run_id: str) -> None:
+def _wake(launchpad: LaunchPad, lock: Lock, run_id: str) -> None:
     """Let FireWorks look again at what waits although nothing is before it."""
     run = load_run(launchpad, run_id)
     asleep = []
@@ -270,7 +274,16 @@ def _wake(launchpad: LaunchPad, run_id: str) -> None:
             good.add("FIZZLED")
         if all(run.state(parent) in good for parent in run.parents[fw_id]):
             asleep.append(fw_id)
-    surgery.refresh(launchpad, asleep)
+    surgery.refresh(launchpad, lock, asleep)
+
+
+def _sign(run: Run, fw_id: int) -> str:
+    """Tell how long ago a running Firework gave a sign of life."""
+    signs = [sign for one in run.launches_of(fw_id, "RUNNING") if (sign := last_sign(one))]
+    if not signs:
+        return _name(run, fw_id)
+    seconds = (datetime.now(UTC) - max(signs)).total_seconds()
+    return f"{_name(run, fw_id)}, last sign of life {seconds:.0f} s ago"
 
 
 def _name(run: Run, fw_id: int) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import bson
+from pymongo.errors import PyMongoError
 
 from dismaiflow.errors import DismaiError
-from dismaiflow.jobs import CATEGORY_KEY, VERSION_KEY, label_run
+from dismaiflow.jobs import CATEGORIES, CATEGORY_KEY, NO_COPIES, VERSION_KEY, label_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 #: Largest spec of a Firework [bytes of BSON] (design).
 MAX_SPEC_BYTES = 1_000_000
+
+#: Category of jobs that name none: a worker of a category takes no others.
+DEFAULT_CATEGORY = CATEGORIES[0]
 
 #: Key of a spec that marks what was submitted, in contrast to what jobs have made since.
 SUBMITTED_KEY = "submitted"
@@ -70,12 +75,16 @@ def submit(flow: Flow, launchpad: LaunchPad, tags: Sequence[str] = ()) -> Submis
     from jobflow.managers.fireworks import flow_to_workflow
 
     run_id = label_run(flow, tags)
+    for job, _ in flow.iterflow():
+        job.config.manager_config.setdefault(CATEGORY_KEY, DEFAULT_CATEGORY)
     # Never with a store: it would be written into every spec, its login included.
     workflow = flow_to_workflow(flow)
     fireworks = list(workflow.id_fw.values())
     workflow.metadata = _metadata(flow, fireworks)
     for firework in fireworks:
         firework.spec[SUBMITTED_KEY] = True
+        if firework.spec.get("_allow_fizzled_parents"):
+            firework.spec |= NO_COPIES
         _check_size(firework)
     launchpad.fireworks.create_index("spec.run_id")
     _insert(launchpad, workflow, run_id)
@@ -103,14 +112,21 @@ def _check_size(firework: Firework) -> None:
 
 
 def _insert(launchpad: LaunchPad, workflow: Workflow, run_id: str) -> None:
-    """Insert the workflow whole or not at all.
+    """Insert the workflow so that no worker sees a part of it.
 
-    FireWorks inserts the Fireworks first; a worker that takes one whose workflow never came dies
-    of it.
+    FireWorks inserts Fireworks that are ready before their workflow; a worker that takes one whose
+    workflow never came dies of it. Here all wait until the workflow is there; whoever is killed in
+    between leaves some that wait for ever, or a run that `dismai launchpad retry` starts.
     """
+    fireworks = list(workflow.id_fw.values())
     try:
-        launchpad.add_wf(workflow)
+        workflow._reassign_ids(launchpad._upsert_fws(fireworks, reassign_all=True))
+        launchpad.workflows.insert_one(workflow.to_db_dict())
     except BaseException:
-        if launchpad.workflows.find_one({"metadata.run_id": run_id}) is None:
+        with contextlib.suppress(PyMongoError):
             launchpad.fireworks.delete_many({"spec.run_id": run_id})
         raise
+    roots = list(workflow.root_fw_ids)
+    states = {f"fw_states.{fw_id}": "READY" for fw_id in roots}
+    launchpad.workflows.update_one({"metadata.run_id": run_id}, {"$set": states})
+    launchpad.fireworks.update_many({"fw_id": {"$in": roots}}, {"$set": {"state": "READY"}})

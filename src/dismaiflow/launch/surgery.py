@@ -7,8 +7,12 @@ leaves what the next `dismai launchpad retry` mends.
 from __future__ import annotations
 
 import time
+import uuid
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from pymongo import UpdateOne
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.launch.runs import JobKey, Run, job_key
@@ -22,8 +26,70 @@ if TYPE_CHECKING:
 _BUSY_SECONDS = 300.0
 
 
+class Lock:
+    """The lock of a run's workflow, with a token by which its holder knows it again.
+
+    FireWorks only looks whether a lock is there, and writes ``True``.
+
+    Parameters
+    ----------
+    launchpad : LaunchPad
+        Where it is.
+    run_id : str
+        Which run.
+    """
+
+    def __init__(self, launchpad: LaunchPad, run_id: str) -> None:
+        self.workflows = launchpad.workflows
+        self.run_id = run_id
+        self.query: dict[str, Any] = {"metadata.run_id": run_id}
+        self.token = f"retry {uuid.uuid4().hex}"
+
+    def acquire(self, patience: float) -> bool:
+        """Wait for the lock, or take it over; see `held`.
+
+        Returns
+        -------
+        bool
+            Whether it was taken over.
+        """
+        started = since = time.monotonic()
+        seen: Any = None
+        while not self._take({"locked": {"$exists": False}}):
+            current = self.workflows.find_one(self.query, {"_id": 0, "updated_on": 1, "locked": 1})
+            if current is None:
+                raise DismaiError(f"there is no workflow of run {self.run_id} on the LaunchPad")
+            now = time.monotonic()
+            if current != seen:
+                seen, since = current, now
+            # Nobody else can take over the same: it is no longer what was seen then.
+            if now - since > patience and "locked" in current and self._take(current):
+                return True
+            if now - started > _BUSY_SECONDS:
+                raise DismaiError(
+                    f"run {self.run_id}: its workers change it all the time; try again later"
+                )
+            time.sleep(0.1)
+        return False
+
+    def _take(self, state: dict[str, Any]) -> bool:
+        mine = {"$set": {"locked": self.token}}
+        return self.workflows.find_one_and_update(self.query | state, mine) is not None
+
+    def stamp(self) -> None:
+        """Show that the holder lives, and that the lock is its own after FireWorks wrote it."""
+        held_ = self.query | {"locked": {"$in": [self.token, True]}}
+        now = datetime.now(UTC)
+        self.workflows.update_one(held_, {"$set": {"locked": self.token, "updated_on": now}})
+
+    def release(self) -> None:
+        """Give it back, unless somebody else has it by now."""
+        mine = self.query | {"locked": self.token}
+        self.workflows.update_one(mine, {"$unset": {"locked": True}})
+
+
 @contextmanager
-def held(launchpad: LaunchPad, run_id: str, patience: float) -> Iterator[bool]:
+def held(launchpad: LaunchPad, run_id: str, patience: float) -> Iterator[tuple[Lock, bool]]:
     """Hold the lock of a run's workflow for the block.
 
     Parameters
@@ -38,45 +104,32 @@ def held(launchpad: LaunchPad, run_id: str, patience: float) -> Iterator[bool]:
 
     Yields
     ------
-    bool
-        Whether it was taken over.
+    Lock, bool
+        The lock, and whether it was taken over.
 
     Raises
     ------
     DismaiError
         If the workflow is not there, or others use it all the time.
     """
-    query: dict[str, Any] = {"metadata.run_id": run_id}
-    free = query | {"locked": {"$exists": False}}
-    started = since = time.monotonic()
-    seen, taken_over = None, False
-    while launchpad.workflows.find_one_and_update(free, {"$set": {"locked": True}}) is None:
-        current = launchpad.workflows.find_one(query, {"updated_on": 1})
-        if current is None:
-            raise DismaiError(f"there is no workflow of run {run_id} on the LaunchPad")
-        now = time.monotonic()
-        if current["updated_on"] != seen:
-            seen, since = current["updated_on"], now
-        if now - since > patience:
-            taken_over = True
-            break
-        if now - started > _BUSY_SECONDS:
-            raise DismaiError(f"run {run_id}: its workers change it all the time; try again later")
-        time.sleep(0.1)
+    lock = Lock(launchpad, run_id)
+    taken_over = lock.acquire(patience)
     try:
-        yield taken_over
+        yield lock, taken_over
     finally:
-        launchpad.workflows.update_one(query, {"$unset": {"locked": True}})
+        lock.release()
 
 
-def refresh(launchpad: LaunchPad, fw_ids: Sequence[int]) -> None:
+def refresh(launchpad: LaunchPad, lock: Lock, fw_ids: Sequence[int]) -> None:
     """Let FireWorks work out the states of Fireworks of one workflow, and of what follows them."""
     if fw_ids:
+        lock.stamp()
         workflow = launchpad.get_wf_by_fw_id_lzyfw(fw_ids[0])
         updated: set[int] = set()
         for fw_id in fw_ids:
             updated |= set(workflow.refresh(fw_id))
         launchpad._update_wf(workflow, updated)
+        lock.stamp()
 
 
 def drop_orphans(launchpad: LaunchPad, run: Run) -> int:
@@ -175,32 +228,43 @@ def take_back(launchpad: LaunchPad, run: Run, fw_id: int) -> bool:
         {"fw_id": fw_id, "state": "READY"}, {"$set": {"state": "WAITING"}}
     )
     if found is not None:
-        reset(launchpad, run, fw_id)
+        reset(launchpad, run, [fw_id])
     return found is not None
 
 
-def reset(launchpad: LaunchPad, run: Run, fw_id: int) -> None:
-    """Let a Firework wait as if it had never run; its launches are archived."""
-    launches = run.fireworks[fw_id].get("launches", [])
-    launchpad.fireworks.update_one(
-        {"fw_id": fw_id},
-        {
-            "$set": {"state": "WAITING", "launches": []},
-            "$addToSet": {"archived_launches": {"$each": launches}},
-            "$unset": {"spec._fizzled_parents": "", "spec._exception_details": ""},
-        },
-    )
-    _enter(launchpad, run, fw_id, "WAITING")
+def reset(launchpad: LaunchPad, run: Run, fw_ids: Sequence[int]) -> None:
+    """Let Fireworks wait as if they had never run; their launches are archived."""
+    if not fw_ids:
+        return
+    changes = []
+    for fw_id in fw_ids:
+        firework = run.fireworks[fw_id]
+        new: dict[str, Any] = {"state": "WAITING", "launches": []}
+        if firework["spec"].get("_allow_fizzled_parents"):
+            new["spec._fizzled_parents"] = []  # see `dismaiflow.jobs.NO_COPIES`
+        archived = {"archived_launches": {"$each": firework.get("launches", [])}}
+        changes.append(
+            UpdateOne(
+                {"fw_id": fw_id},
+                {
+                    "$set": new,
+                    "$addToSet": archived,
+                    "$unset": {"spec._exception_details": ""},
+                },
+            )
+        )
+    launchpad.fireworks.bulk_write(changes)
+    _enter(launchpad, run, fw_ids, "WAITING")
 
 
 def set_state(launchpad: LaunchPad, run: Run, fw_id: int, state: str) -> None:
     """Enter a state for a Firework, in its own document and in the workflow's."""
     launchpad.fireworks.update_one({"fw_id": fw_id}, {"$set": {"state": state}})
-    _enter(launchpad, run, fw_id, state)
+    _enter(launchpad, run, [fw_id], state)
 
 
-def _enter(launchpad: LaunchPad, run: Run, fw_id: int, state: str) -> None:
-    launchpad.workflows.update_one(
-        {"metadata.run_id": run.run_id}, {"$set": {f"fw_states.{fw_id}": state}}
-    )
-    run.fireworks[fw_id]["state"] = state
+def _enter(launchpad: LaunchPad, run: Run, fw_ids: Sequence[int], state: str) -> None:
+    states = {f"fw_states.{fw_id}": state for fw_id in fw_ids}
+    launchpad.workflows.update_one({"metadata.run_id": run.run_id}, {"$set": states})
+    for fw_id in fw_ids:
+        run.fireworks[fw_id]["state"] = state
