@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from maggma.stores import GridFSStore
 
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import BlobError, DismaiError
 from dismaiflow.store.inventory import now_stamp, renew
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def get_blob(jobstore: JobStore, sha256: str) -> bytes:
     document = store.query_one({"blob_uuid": sha256}, properties=["blob_uuid", "n_bytes", "data"])
     if document is None:
         msg = f"blob {sha256} is not in {public_name(store)}: run the job that makes it again, or "
-        raise DismaiError(msg + "use the store that it was written to")
+        raise BlobError(msg + "use the store that it was written to")
     return unpack(document, sha256, public_name(store))
 
 
@@ -230,5 +230,5 @@ def unpack(document: dict[str, Any], sha256: str, place: str) -> bytes:
         payload = b""
     if hashlib.sha256(payload).hexdigest() != sha256:
         msg = f"blob {sha256} in {place} is damaged: remove it and run the job that makes "
-        raise DismaiError(msg + "it again")
+        raise BlobError(msg + "it again")
     return payload
