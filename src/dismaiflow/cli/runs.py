@@ -160,7 +160,10 @@ def _said(document: RunStatus, lost_after: float, usual: bool) -> list[str]:
         f"LOST {name}: no sign of life for {lost_after:.0f} s" for name in document.lost[:_SHOWN]
     )
     if document.blocked:
-        lines.append(f"{document.blocked} jobs wait for these")
+        one = document.blocked == 1
+        lines.append(
+            f"{document.blocked} job{'' if one else 's'} wait{'s' if one else ''} for these"
+        )
     if document.failed or document.lost:
         given = "" if usual else f" --lost-after {lost_after:g}"
         lines.append(f"mend the cause, then: dismai launchpad retry {document.run_id}{given}")
