@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import bson
 import pytest
+import yaml
 
+from dismaiflow.errors import DismaiError
 from dismaiflow.launch import workers
 from dismaiflow.launch.check import run_checks
 from dismaiflow.launch.init import Login, initialise
+from dismaiflow.launch.trials import TrialJobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -240,7 +243,7 @@ def test_categories(mine: LaunchConfig, category: str, words: str) -> None:
     path = mine.worker_file("cpu")
     path.write_text(path.read_text().replace("category: cpu", f"category: {category}"))
     launchpad, jobstore = mine.launchpad(), mine.jobstore()
-    probes = workers._Probes(mine, launchpad, jobstore)
+    probes = TrialJobs(mine, launchpad, jobstore)
     try:
         probes.submit(("cpu", "gpu", "vasp"))
         assert words in workers.outcome("categories", probes.shared_out).line
@@ -257,7 +260,7 @@ def test_what_a_killed_check_has_left_is_removed(mine: LaunchConfig) -> None:
     """After an hour; before, it may be another check that runs."""
     launchpad, jobstore = mine.launchpad(), mine.jobstore()
     for _ in range(2):
-        workers._Probes(mine, launchpad, jobstore).submit(("cpu",))
+        TrialJobs(mine, launchpad, jobstore).submit(("cpu",))
     old, young = sorted(launchpad.fireworks.distinct("fw_id"))
     launchpad.fireworks.update_one({"fw_id": old}, {"$set": {"created_on": "2020-01-01T00:00:00"}})
     for name in ("dismai-check-100-left", "dismai-check-99999999999-new"):
@@ -311,6 +314,109 @@ def test_without_a_queue(mine: LaunchConfig, monkeypatch: pytest.MonkeyPatch) ->
     assert results["workers"].state == "failed"
     assert "no command sbatch here" in results["workers"].line
     assert left(mine) == []
+
+
+def put_commands(folder: Path, monkeypatch: pytest.MonkeyPatch, **commands: str) -> Path:
+    """Put commands of a queue first on PATH, and nothing else of SLURM; return their log."""
+    binaries = folder / "commands"
+    binaries.mkdir()
+    log = folder / "called"
+    for name, text in commands.items():
+        path = binaries / name
+        path.write_text(f'#!/bin/sh\necho "{name} $@" >>{log}\n{text}\n')
+        path.chmod(0o755)
+    for name in ("bash", "env", "sh"):
+        (binaries / name).symlink_to(f"/bin/{name}")
+    monkeypatch.setenv("PATH", f"{binaries}{os.pathsep}{rlaunch().parent}")
+    return log
+
+
+#: Takes jobs, never starts them, and gives each a number.
+WAITING = {
+    "sbatch": 'case "$(pwd)" in */cpu*) n=7;; */gpu*) n=8;; *) n=9;; esac\n'
+    "echo Submitted batch job $n",
+    "squeue": "[ $3 = 9 ] || { echo PENDING Resources; exit; }\n"
+    "echo slurm_load_jobs error: Invalid job id specified >&2; exit 1",
+}
+
+
+def test_a_queue_that_does_not_start_jobs(
+    mine: LaunchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its jobs are cancelled, and the line says how they were."""
+    log = put_commands(tmp_path, monkeypatch, **WAITING, scancel="")
+    checks = run_checks(mine.folder, blob_bytes=1000, via_queue=True, queue_timeout=1)
+    lines = {r.name: r.line for r in checks if r.state == "failed"}
+    assert set(lines) == {"worker cpu", "worker gpu", "worker vasp"}
+    cpu, gpu, vasp = (lines[f"worker {category}"] for category in ("cpu", "gpu", "vasp"))
+    assert "did not end in 1 s (RESERVED)" in cpu
+    assert cpu.endswith("its queue job 7 was PENDING (Resources) and is cancelled")
+    assert gpu.endswith("its queue job 8 was PENDING (Resources) and is cancelled")
+    assert "its queue job 9 is no longer in the queue" in vasp
+    called = log.read_text().splitlines()
+    assert "squeue -h -j 7 -o %T %r" in called
+    assert [line for line in called if line.startswith("scancel")] == ["scancel 7", "scancel 8"]
+    assert left(mine) == []
+
+
+@pytest.mark.parametrize("scancel", [None, "echo scancel: error: Access denied >&2; exit 1"])
+def test_queue_jobs_that_cannot_be_cancelled(
+    mine: LaunchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scancel: str | None
+) -> None:
+    """They are named, with the command that ends them; also where the check was interrupted."""
+    commands = WAITING | ({} if scancel is None else {"scancel": scancel})
+    log = put_commands(tmp_path, monkeypatch, **commands)
+    checks = run_checks(mine.folder, blob_bytes=1000, via_queue=True, queue_timeout=1)
+    lines = {r.name: r.line for r in checks if r.state == "failed"}
+    reason = "no scancel here" if scancel is None else "Access denied"
+    assert "queue job 7 was PENDING (Resources) and is not cancelled" in lines["worker cpu"]
+    assert reason in lines["worker cpu"]
+    assert "run `scancel 7` where jobs are submitted" in lines["worker cpu"]
+    log.unlink()
+    with pytest.raises(DismaiError, match=r"queue job 7 is not cancelled .* run `scancel 7`"):
+        interrupt(mine, monkeypatch)
+    assert log.read_text().count("sbatch") == 3
+    assert left(mine) == []
+
+
+def test_an_interrupted_check_cancels_its_queue_jobs(
+    mine: LaunchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that are submitted at this moment."""
+    log = put_commands(tmp_path, monkeypatch, **WAITING, scancel="")
+    with pytest.raises(KeyboardInterrupt):
+        interrupt(mine, monkeypatch)
+    called = log.read_text().splitlines()
+    numbers = sorted(line for line in called if line.startswith("scancel"))
+    assert numbers == ["scancel 7", "scancel 8", "scancel 9"]
+    assert left(mine) == []
+
+
+def interrupt(config: LaunchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press Control-C as soon as the workers are started."""
+
+    def pressed(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrialJobs, "result", pressed)
+        for _ in run_checks(config.folder, blob_bytes=1000, via_queue=True, queue_timeout=1):
+            pass
+
+
+def test_another_queue_than_slurm(
+    mine: LaunchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job is named; how it is ended there is for the user to know."""
+    path = mine.queue_file("cpu")
+    settings = yaml.safe_load(path.read_text())
+    kept = ("_fw_name", "rocket_launch", "walltime", "pre_rocket")
+    path.write_text(yaml.safe_dump({k: settings[k] for k in kept} | {"_fw_q_type": "PBS"}))
+    log = put_commands(tmp_path, monkeypatch, qsub="echo 12.host", **WAITING, scancel="")
+    checks = run_checks(mine.folder, blob_bytes=1000, via_queue=True, queue_timeout=1)
+    lines = {r.name: r.line for r in checks if r.state == "failed"}
+    assert "queue job 12 was in another queue than SLURM and is not cancelled: " in str(lines)
+    assert "scancel 12" not in log.read_text()
 
 
 def test_json(dismai: Dismai, tmp_path: Path) -> None:

@@ -22,6 +22,11 @@ _DATA = typer.Option(
 _PASSWORD_FILE = typer.Option(
     None, help="File with the password; - reads it from the standard input."
 )
+_CA_FILE = typer.Option(
+    None,
+    metavar="FILE",
+    help="Authority that signed the server's certificate, PEM (default: those of the system).",
+)
 _DIR = typer.Argument(
     None, metavar="[DIR]", help="Folder of the configuration (default: DISMAI_LAUNCHPAD_DIR)."
 )
@@ -83,6 +88,10 @@ def init(
     user: str | None = typer.Option(None, help="Who logs in; the password is asked for."),
     password_file: Path | None = _PASSWORD_FILE,
     auth_database: str = typer.Option("admin", help="Database in which the server keeps the user."),
+    tls: bool = typer.Option(
+        False, "--tls", help="Encrypt the connection; --tls-ca-file says so too."
+    ),
+    tls_ca_file: Path | None = _CA_FILE,
     data: Path | None = _DATA,
     force: bool = typer.Option(False, "--force", help="Replace edited files, keeping copies."),
     no_link: bool = typer.Option(False, "--no-link", help="Make no links in your home."),
@@ -101,6 +110,8 @@ def init(
         server = PrivateServer(data or default_folder())
         if password_file is not None:
             raise DismaiError("--password-file: name your server too, with --host")
+        if tls or tls_ca_file is not None:
+            raise DismaiError("--tls: name your server too, with --host; the private one has none")
         if not server.is_set_up():
             raise DismaiError(
                 "there is no MongoDB server to use: start a private one with `dismai launchpad "
@@ -118,6 +129,8 @@ def init(
             user,
             password,
             auth_database,
+            tls or tls_ca_file is not None,
+            tls_ca_file.expanduser().absolute() if tls_ca_file else None,
         )
     done = initialise(folder, login, force=force, link=not no_link)
     if done.written:

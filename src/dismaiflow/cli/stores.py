@@ -75,7 +75,7 @@ def opened(choice: str | None, make: bool = False, quiet: bool = False) -> Itera
     """
     from pymongo.errors import PyMongoError
 
-    from dismaiflow.launch.config import place_of
+    from dismaiflow.launch.config import place_of, user_of
     from dismaiflow.launch.mongo import explanation
 
     file = _file_of(choice)
@@ -93,9 +93,9 @@ def opened(choice: str | None, make: bool = False, quiet: bool = False) -> Itera
     try:
         yield found
     except PyMongoError as error:
-        user = settings.get("username") or None
         # from None: the cause may quote a connection string
-        raise DismaiError(explanation(error, file, place_of(settings), user)) from None
+        place, user = place_of(settings), user_of(settings)
+        raise DismaiError(explanation(error, file, place, user)) from None
     finally:
         jobstore.close()
 

@@ -85,12 +85,12 @@ def server_errors(config: LaunchConfig) -> Iterator[None]:
     DismaiError
         For everything that pymongo raises.
     """
-    from dismaiflow.launch.config import place_of
+    from dismaiflow.launch.config import place_of, user_of
     from dismaiflow.launch.mongo import explained
 
     settings = config.launchpad_settings()
     file = config.file("my_launchpad.yaml")
-    with explained(file, place_of(settings), settings.get("username"), _SERVER_SECONDS):
+    with explained(file, place_of(settings), user_of(settings), _SERVER_SECONDS):
         yield
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dismaiflow.errors import DismaiError
-from dismaiflow.launch.config import LaunchConfig, load_config, place_of
+from dismaiflow.launch.config import LaunchConfig, load_config, place_of, user_of
 from dismaiflow.launch.files import PRIVATE_FILE, PRIVATE_FOLDER
 from dismaiflow.launch.indexes import (
     missing_launchpad_indexes,
@@ -206,7 +206,7 @@ def _server(checked: Checked) -> str:
     settings = checked.config.launchpad_settings()
     place, path = place_of(settings), checked.config.folder / "my_launchpad.yaml"
     client = checked.launchpad.connection
-    with explained(path, place, settings.get("username")):
+    with explained(path, place, user_of(settings)):
         before = time.time()
         hello = client.admin.command("hello")
         now = (before + time.time()) / 2
@@ -221,7 +221,7 @@ def _server(checked: Checked) -> str:
             "them (NTP), or living jobs look lost"
         )
     _ = checked.jobstore
-    user = settings.get("username")
+    user = user_of(settings)
     return f"MongoDB {version} at {place}, " + (f"logged in as {user}" if user else "without login")
 
 
@@ -235,7 +235,7 @@ def _disk(checked: Checked) -> str:
             databases.setdefault(place_of(vars(store)), collection.database)
     free = []
     for place, database in databases.items():
-        with explained(checked.config.folder, place, settings.get("username")):
+        with explained(checked.config.folder, place, user_of(settings)):
             stats = database.command("dbStats")
         if "fsTotalSize" not in stats:  # a hosted server does not tell
             continue
@@ -253,12 +253,12 @@ def _rights(checked: Checked) -> str:
     settings = checked.config.launchpad_settings()
     path = checked.config.folder / "my_launchpad.yaml"
     name = new_name()
-    with explained(path, place_of(settings), settings.get("username")):
+    with explained(path, place_of(settings), user_of(settings)):
         collection = checked.launchpad.db["dismai_check"]
         collection.insert_one({"_id": name})
         collection.delete_one({"_id": name})
     path, store = checked.config.folder / "jobflow.yaml", checked.jobstore.docs_store
-    with explained(path, place_of(vars(store)), getattr(store, "username", None)):
+    with explained(path, place_of(vars(store)), user_of(vars(store))):
         store.update({"uuid": name, "index": 1, "output": None}, key=["uuid", "index"])
         store.remove_docs({"uuid": name})
     return "may write and remove in both databases"
@@ -267,7 +267,7 @@ def _rights(checked: Checked) -> str:
 def _indexes(checked: Checked) -> str:
     """Look for the indexes."""
     settings = checked.config.launchpad_settings()
-    with explained(checked.config.folder, place_of(settings), settings.get("username")):
+    with explained(checked.config.folder, place_of(settings), user_of(settings)):
         missing = missing_launchpad_indexes(checked.launchpad)
         missing += missing_store_indexes(checked.jobstore)
     if missing:
@@ -282,7 +282,7 @@ def _round_trip(checked: Checked) -> str:
     store = jobstore.docs_store
     name = new_name()
     begin = time.monotonic()
-    with explained(path, place_of(vars(store)), getattr(store, "username", None), patience=None):
+    with explained(path, place_of(vars(store)), user_of(vars(store)), patience=None):
         _sweep(jobstore)
         blob = base64.b64encode(os.urandom(checked.blob_bytes * 3 // 4)).decode()
         document = {

@@ -6,13 +6,15 @@ import contextlib
 import inspect
 import io
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.launch.files import read_yaml, refuse_unknown
-from dismaiflow.launch.mongo import explained
+from dismaiflow.launch.mongo import check_ca_file, explained
 from dismaiflow.settings import load_settings
 
 if TYPE_CHECKING:
@@ -50,6 +52,13 @@ DATA_STORE = "data"
 
 #: How long a command waits for a server that went away while it was at work [ms].
 _WAIT_MS = 10_000
+
+#: A connection string whose login, if any, is escaped as it must be.
+_URI = re.compile(
+    r"mongodb(\+srv)?://"
+    r"((?:[^\s:/?#\[\]@%]|%[0-9A-Fa-f]{2})+(:(?:[^\s:/?#\[\]@%]|%[0-9A-Fa-f]{2})*)?@)?"
+    r"[^\s/?#@]+(/[^\s/?#@]*)?(\?[^\s#@]*)?"
+)
 
 #: Settings that every store of maggma takes.
 _BASE_STORE_KEYS = ("key", "last_updated_field", "last_updated_type", "validator")
@@ -114,6 +123,9 @@ class LaunchConfig:
         port = content.get("port")
         if not content.get("uri_mode") and not (isinstance(port, int) and 0 < port < 65536):
             raise DismaiError(f"{path}: port must be a number from 1 to 65535")
+        if content.get("uri_mode"):
+            _check_uri(path, "host", content["host"])
+        _check_encryption(path, "mongoclient_kwargs", content)
         return content
 
     def launchpad(self) -> LaunchPad:
@@ -127,7 +139,7 @@ class LaunchConfig:
         settings = self.launchpad_settings()
         path = self.folder / "my_launchpad.yaml"
         launchpad_class = import_launchpad(self)
-        with explained(path, place_of(settings), settings.get("username")):
+        with explained(path, place_of(settings), user_of(settings)):
             launchpad = launchpad_class.from_dict(impatient(settings))
             initialised = launchpad.fw_id_assigner.find_one() is not None
         if not initialised:
@@ -165,7 +177,7 @@ class LaunchConfig:
         spec["additional_stores"] = {name: impatient(given) for name, given in additional}
         jobstore = build_jobstore(path, spec)
         for store in (jobstore.docs_store, data_store(jobstore)):
-            with explained(path, place_of(vars(store)), getattr(store, "username", None)):
+            with explained(path, place_of(vars(store)), user_of(vars(store))):
                 store.connect()
                 store.count({jobstore.key: "no such document"})
         with explained(path, "the additional stores"):
@@ -252,12 +264,48 @@ def impatient(settings: dict[str, Any]) -> dict[str, Any]:
 
 def place_of(settings: dict[str, Any]) -> str:
     """Return ``host:port`` of a LaunchPad or store, without the login that a URI may hold."""
-    uri = settings.get("uri") or (settings.get("host") if settings.get("uri_mode") else None)
+    uri = _uri_of(settings)
     if uri:
-        return str(uri).rpartition("@")[2].partition("://")[2].partition("?")[0] or "its URI"
+        hosts = uri.partition("://")[2].rpartition("@")[2]
+        return re.split("[/?]", hosts)[0] or "its URI"
     if "host" not in settings:
         return str(settings.get("path", "its place"))
     return f"{settings['host']}:{settings.get('port', 27017)}"
+
+
+def user_of(settings: dict[str, Any]) -> str | None:
+    """Return who logs in to a LaunchPad or store, None for nobody."""
+    login, at, _ = _uri_of(settings).partition("://")[2].rpartition("@")
+    if at:
+        return unquote_plus(login.partition(":")[0])
+    return settings.get("username") or None
+
+
+def _uri_of(settings: dict[str, Any]) -> str:
+    """Return the URI of a LaunchPad or store; empty where it has host and port."""
+    uri = settings.get("uri") or (settings.get("host") if settings.get("uri_mode") else None)
+    return str(uri or "")
+
+
+def _check_uri(path: Path, where: str, uri: object) -> None:
+    """Refuse a URI with a login that pymongo would take apart in a wrong place.
+
+    It would warn or complain with a part of the password.
+    """
+    if not _URI.fullmatch(str(uri)):
+        raise DismaiError(
+            f"{path}: {where}: write mongodb://USER:PASSWORD@HOST:PORT/?authSource=admin, or "
+            "mongodb+srv://..., with every sign but letters, digits, - . _ in user and password "
+            "as % and its code (urllib.parse.quote_plus does it)"
+        )
+
+
+def _check_encryption(path: Path, where: str, given: dict[str, Any]) -> None:
+    """Refuse a file of certificates that cannot be used."""
+    options = given.get("mongoclient_kwargs")
+    file = options.get("tlsCAFile") if isinstance(options, dict) else None
+    if file is not None:
+        check_ca_file(f"{path}: {where}.tlsCAFile", str(file))
 
 
 def store_spec(path: Path) -> dict[str, Any]:
@@ -328,6 +376,9 @@ def _check_store(path: Path, where: str, given: dict[str, Any]) -> None:
     port = given.get("port", 1)
     if not (isinstance(port, int) and 0 < port < 65536):
         raise DismaiError(f"{path}: {where}.port must be a number from 1 to 65535")
+    if given.get("uri") is not None:
+        _check_uri(path, f"{where}.uri", given["uri"])
+    _check_encryption(path, f"{where}.mongoclient_kwargs", given)
 
 
 def build_jobstore(path: Path, spec: dict[str, Any]) -> JobStore:

@@ -22,6 +22,8 @@ from dismaiflow.launch.config import (
     LaunchConfig,
     build_jobstore,
     import_launchpad,
+    place_of,
+    user_of,
 )
 from dismaiflow.launch.files import (
     PRIVATE_FILE,
@@ -30,7 +32,7 @@ from dismaiflow.launch.files import (
     yaml_quoted,
 )
 from dismaiflow.launch.indexes import make_launchpad_indexes, make_store_indexes
-from dismaiflow.launch.mongo import explained
+from dismaiflow.launch.mongo import check_ca_file, explained
 
 #: The files of a configuration.
 NAMES = (
@@ -72,6 +74,16 @@ class Login:
         None for a server that asks nobody.
     auth_database : str
         The database in which the server keeps the user.
+    tls : bool
+        Whether the connection is encrypted.
+    tls_ca_file : Path, optional
+        PEM file with the authority that signed the certificate of the server, absolute. None for
+        those that the system knows.
+
+    Raises
+    ------
+    DismaiError
+        One line: what cannot be.
     """
 
     host: str
@@ -81,6 +93,8 @@ class Login:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     auth_database: str = "admin"
+    tls: bool = False
+    tls_ca_file: Path | None = None
 
     def __post_init__(self) -> None:
         for name in (self.database, self.launchpad_database):
@@ -95,6 +109,10 @@ class Login:
             raise DismaiError("give both, a user and a password, or neither")
         if self.password == "" or "\n" in (self.password or "") or "\0" in (self.password or ""):
             raise DismaiError("the password is empty or has several lines")
+        if self.tls_ca_file is not None:
+            if not self.tls:
+                raise DismaiError("--tls-ca-file: say --tls too")
+            check_ca_file("--tls-ca-file", self.tls_ca_file)
 
     @property
     def place(self) -> str:
@@ -199,6 +217,9 @@ def filled(name: str, folder: Path, login: Login) -> str:
         "user_or_null": none(login.user),
         "password_or_null": none(login.password),
         "auth_database": quoted(login.auth_database),
+        "unless_tls": "" if login.tls else "# ",
+        "unless_ca_file": "" if login.tls_ca_file else "# ",
+        "ca_file": quoted(str(login.tls_ca_file)) if login.tls_ca_file else "/path/to/ca.pem",
         "source_env": quoted(f"source {shlex.quote(str(folder / 'env.sh'))}"),
     }
     for category, ending in (("cpu", ""), ("gpu", "_gpu"), ("vasp", "_vasp")):
@@ -214,9 +235,11 @@ def _try_login(login: Login) -> None:
     """Refuse a server that cannot be reached, or does not let the user in."""
     from pymongo import MongoClient
 
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = {"tls": True} if login.tls else {}
+    if login.tls_ca_file is not None:
+        given["tlsCAFile"] = str(login.tls_ca_file)
     if login.user is not None:
-        given = {
+        given |= {
             "username": login.user,
             "password": login.password,
             "authSource": login.auth_database,
@@ -282,14 +305,15 @@ def _prepare_databases(config: LaunchConfig, done: Initialised) -> None:
     spec = config.store_spec()
     launchpad_class = import_launchpad(config)
     path = config.folder / "my_launchpad.yaml"
-    place = f"{settings['host']}:{settings.get('port')}"
+    place, user = place_of(settings), user_of(settings)
     try:
         # indexes of a large collection take their time: only what is silent is given up
-        with explained(path, place, settings.get("username"), patience=None):
+        with explained(path, place, user, patience=None):
             done.launchpad_is_new = make_launchpad_indexes(launchpad_class.from_dict(settings))
         path = config.folder / "jobflow.yaml"
         jobstore = build_jobstore(path, spec)
-        with explained(path, place, settings.get("username"), patience=None):
+        store = vars(jobstore.docs_store)
+        with explained(path, place_of(store), user_of(store), patience=None):
             jobstore.connect()
             make_store_indexes(jobstore)
             jobstore.close()

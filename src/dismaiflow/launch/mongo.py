@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import ssl
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dismaiflow.errors import DismaiError
@@ -56,6 +59,31 @@ def explained(
         raise DismaiError(explanation(error, file, place, user)) from None
 
 
+def check_ca_file(where: str, file: str | Path) -> None:
+    """Refuse a file with certificates that pymongo could not read, in no clear words.
+
+    Parameters
+    ----------
+    where : str
+        The option or setting that names the file, for the message.
+    file : str or Path
+        The file.
+
+    Raises
+    ------
+    DismaiError
+        If it is relative, missing, not readable or not PEM.
+    """
+    if not Path(file).is_absolute():
+        raise DismaiError(f"{where}: give the file {file} as an absolute path")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+    except ssl.SSLError:
+        raise DismaiError(f"{where}: {file} holds no certificates in the format PEM") from None
+    except OSError as error:
+        raise DismaiError(f"{where}: {file}: {error.strerror}") from None
+
+
 def explanation(error: PyMongoError, file: object, place: str, user: str | None = None) -> str:
     """Return one line for an error of a server.
 
@@ -95,6 +123,9 @@ def explanation(error: PyMongoError, file: object, place: str, user: str | None 
         private = word_on_private_server(place)
         if private:
             return private
+        encryption = _encryption(said, file, place)
+        if encryption:
+            return encryption
         return (
             f"no MongoDB server answers at {place}: start it (`dismai launchpad up` starts a "
             f"private one), or mend host and port in {file}"
@@ -105,6 +136,33 @@ def explanation(error: PyMongoError, file: object, place: str, user: str | None 
     if isinstance(error, OperationFailure):
         return f"the MongoDB server at {place} cannot {kind}: {_first_line(said)}"
     return f"the MongoDB server at {place} failed: {_first_line(said)}"
+
+
+def _encryption(said: str, file: object, place: str) -> str | None:
+    """Return what is to be said where only the encryption stands between us and a server."""
+    refused = re.search(r"certificate verify failed: (.+?) \(_ssl", said)
+    if refused and "mismatch" in refused[1]:
+        return (
+            f"the certificate of the MongoDB server at {place} is for another name ({refused[1]}): "
+            f"name the host in {file} as the certificate does"
+        )
+    if refused:
+        return (
+            f"the certificate of the MongoDB server at {place} is not trusted ({refused[1]}): name "
+            f"the file of the authority that signed it, as tlsCAFile in {file} (of init: "
+            "--tls-ca-file)"
+        )
+    if "SSL handshake failed" in said:
+        return (
+            f"the MongoDB server at {place} does not answer with TLS: if it has none, take tls out "
+            f"of {file}"
+        )
+    if "connection closed" in said and "Topology" in said:
+        return (
+            f"the MongoDB server at {place} closes every connection: if it demands TLS, set tls in "
+            f"{file} (of init: --tls)"
+        )
+    return None
 
 
 def _code(error: PyMongoError) -> int | None:
