@@ -258,6 +258,36 @@ def test_a_submission_that_cannot_work_is_refused_before_it_starts(
     assert config.launchpad().get_fw_ids(count_only=True) == before
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("dataset", "alloy-1500K-wide", "--submit"),
+        ("quickstart", "--submit"),
+        ("score", "alloy-1500K-wide", "x", "--reference", "x", "--submit"),
+        ("results", "list"),
+        ("launchpad", "retry", "last"),
+        ("dataset", "alloy-1500K-wide", "--out", "x"),
+    ],
+    ids=" ".join,
+)
+def test_a_typo_in_the_file_that_jobflow_itself_reads(
+    dismai: Dismai, config: LaunchConfig, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """In a process of its own, in which importing jobflow would end in a traceback."""
+    folder = tmp_path / "launchpad"
+    shutil.copytree(config.folder, folder)
+    for path in folder.iterdir():
+        text = path.read_text().replace(str(config.folder), str(folder))
+        path.write_text(text.replace("JOB_STORE:", "JOB_STOR:"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / ".jobflow.yaml").symlink_to(folder / "jobflow.yaml")
+    ran = dismai.execute(*words, cwd=tmp_path, HOME=tmp_path / "home", DISMAI_LAUNCHPAD_DIR=folder)
+    here = "--out" in words
+    assert ran.refusal.startswith("~/.jobflow.yaml: " if here else f"{folder}/jobflow.yaml: ")
+    assert "JOB_STOR" in ran.refusal
+    assert here or "did you mean JOB_STORE?" in ran.refusal
+
+
 def _edited(content: Any, edit: dict[str, Any]) -> Any:
     """Set some keys wherever they are; those that are to be None are misspelt."""
     if not isinstance(content, dict):

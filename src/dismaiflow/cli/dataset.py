@@ -10,7 +10,7 @@ import typer
 from dismaiflow.cli.console import MAX_SEED, err, one_of, out, print_json
 from dismaiflow.cli.inputs import find_alloy
 from dismaiflow.cli.run import run_flow
-from dismaiflow.cli.submitting import Submit, Tags, needs_out, open_place, submit_flow
+from dismaiflow.cli.submitting import Submit, Tags, check_place, open_place, submit_flow
 from dismaiflow.errors import DismaiError
 
 if TYPE_CHECKING:
@@ -68,11 +68,11 @@ def dataset(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make datasets; those of one temperature share their Monte Carlo runs."""
+    check_place(out_dir, submit)
     from dismaiflow.alloy.jobs import ReplicaExchangeRunMaker
     from dismaiflow.report.tables import dataset_table
     from dismaiflow.settings import load_settings
 
-    needs_out(out_dir, submit)
     specs = [find_alloy(name) for name in systems]
     maker = build_maker(
         protocol, thinning, n_control or load_settings().N_CONTROL, n_runs, n_passes, interval

@@ -10,7 +10,7 @@ import typer
 from dismaiflow.cli.console import MAX_SEED, out
 from dismaiflow.cli.dataset import build_maker, check_targets, make_datasets
 from dismaiflow.cli.inputs import card_controls, find_alloy
-from dismaiflow.cli.submitting import Submit, Tags, needs_out, open_place, submit_flow
+from dismaiflow.cli.submitting import Submit, Tags, check_place, open_place, submit_flow
 
 if TYPE_CHECKING:
     from dismaiflow.structures.dataset import DatasetCard
@@ -39,10 +39,10 @@ def quickstart(
     json: Annotated[bool, typer.Option("--json", help="With --submit: print JSON.")] = False,
 ) -> None:
     """Make the four alloy datasets at the paper's size, score the controls, write a report."""
+    check_place(out_dir, submit, default=True)
     specs = [find_alloy(name) for name in ALLOYS]
     maker = build_maker("corrected", "none", n_control, n_passes=n_passes)
     if submit:
-        needs_out(out_dir, submit)
         with open_place(submit) as place:
             submit_flow(maker.make(specs, seed, n), place, tags or (), json)
         return

@@ -16,7 +16,7 @@ from dismaiflow.cli.inputs import (
     reference_name,
 )
 from dismaiflow.cli.run import run_flow
-from dismaiflow.cli.submitting import Submit, Tags, needs_out, open_place, submit_flow
+from dismaiflow.cli.submitting import Submit, Tags, check_place, open_place, submit_flow
 from dismaiflow.errors import DismaiError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def score(
     from dismaiflow.settings import load_settings
     from dismaiflow.structures.files import check_out_folder
 
-    needs_out(out_dir, submit)
+    check_place(out_dir, submit)
     spec = find_alloy(system)
     chosen = _protocol(protocol, alignment)
     if out_dir is not None:

@@ -94,21 +94,36 @@ def server_errors(config: LaunchConfig) -> Iterator[None]:
         yield
 
 
-def needs_out(out_dir: Path | None, submit: bool) -> None:
-    """Refuse a run here without a folder for its results, and a submission with one.
+def check_place(out_dir: Path | None, submit: bool, default: bool = False) -> None:
+    """Refuse what cannot work, before anything is imported that would stumble over it.
+
+    Parameters
+    ----------
+    out_dir : Path, optional
+        Needed for a run here, not allowed for a submission.
+    submit : bool
+        Whether the flow goes to the LaunchPad.
+    default : bool
+        Whether a run here has a folder by default.
 
     Raises
     ------
     DismaiError
-        Says what to do instead.
+        One line: the folder, or a wrong configuration of jobflow or the LaunchPad.
     """
+    from dismaiflow.launch.config import import_jobflow, load_config
+    from dismaiflow.launch.keys import check_keys
+
     if submit and out_dir is not None:
         raise DismaiError(
             "--out does not go with --submit: the results stay in the store; fetch them with "
             "`dismai results export RUN --out DIR`"
         )
-    if not submit and out_dir is None:
+    if not submit and out_dir is None and not default:
         raise DismaiError("Missing option '--out': name a folder for the results, or --submit")
+    if submit:
+        check_keys(load_config(), thorough=False)
+    import_jobflow()
 
 
 def submit_flow(flow: Flow, place: Place, tags: Sequence[str], json: bool) -> None:

@@ -381,6 +381,26 @@ def _check_store(path: Path, where: str, given: dict[str, Any]) -> None:
     _check_encryption(path, f"{where}.mongoclient_kwargs", given)
 
 
+def import_jobflow() -> None:
+    """Import jobflow, which reads its settings as it is imported: those of whoever runs this.
+
+    Raises
+    ------
+    DismaiError
+        If these are wrong; jobflow has no clear words for it.
+    """
+    try:
+        import jobflow  # noqa: F401
+    except ImportError:
+        raise
+    except Exception as error:
+        named = os.environ.get("JOBFLOW_CONFIG_FILE", "~/.jobflow.yaml")
+        reason = " ".join(str(error).split())[:200]
+        raise DismaiError(
+            f"{named}: jobflow cannot read its settings there ({reason}): mend or remove the file"
+        ) from error
+
+
 def build_jobstore(path: Path, spec: dict[str, Any]) -> JobStore:
     """Make a JobStore of a checked ``JOB_STORE``, not connected.
 
@@ -396,12 +416,9 @@ def build_jobstore(path: Path, spec: dict[str, Any]) -> JobStore:
     DismaiError
         If maggma cannot make it.
     """
-    try:
-        # the settings that jobflow itself loads are those of whoever runs this
-        from jobflow import JobStore
-    except ValueError as error:  # pydantic's among them
-        named = os.environ.get("JOBFLOW_CONFIG_FILE", "~/.jobflow.yaml")
-        raise DismaiError(f"{named}: jobflow cannot read its settings there: mend them") from error
+    import_jobflow()
+    from jobflow import JobStore
+
     try:
         if spec.get("@class") == "JobStore":
             jobstore: JobStore = JobStore.from_dict(spec)  # type: ignore[assignment]

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from dismaiflow.errors import DismaiError
-from dismaiflow.launch.config import LaunchConfig, import_launchpad
+from dismaiflow.launch.config import LaunchConfig, import_jobflow, import_launchpad
 from dismaiflow.launch.files import read_yaml, refuse_unknown
 
 if TYPE_CHECKING:
@@ -37,11 +37,12 @@ def check_keys(config: LaunchConfig, thorough: bool = True) -> None:
     DismaiError
         Names the file, the word and the nearest known one.
     """
-    from dismaiflow.jobs import CATEGORIES
-
     config.launchpad_settings()
     config.store_spec()
     _check_fireworks(config)
+    import_jobflow()  # which would stumble over what is said in clearer words above
+    from dismaiflow.jobs import CATEGORIES
+
     for category in CATEGORIES:
         worker_settings(config.worker_file(category))
         _check_queue(config.queue_file(category))

@@ -15,4 +15,8 @@ if [ "$HOME/.fireworks/FW_config.yaml" -ef "$DISMAI_LAUNCHPAD_DIR/FW_config.yaml
     unset FW_CONFIG_FILE
 else
     export FW_CONFIG_FILE="$DISMAI_LAUNCHPAD_DIR/FW_config.yaml"
+    if [ -e "$HOME/.fireworks/FW_config.yaml" ]; then
+        echo "warning: ~/.fireworks/FW_config.yaml wins over FW_CONFIG_FILE and leads to another" \
+            "LaunchPad: say rlaunch -c $DISMAI_LAUNCHPAD_DIR, or remove it" >&2
+    fi
 fi
