@@ -29,7 +29,7 @@ def main(tags: list[str]) -> None:
     #   maker.dataset_maker.n_passes = 100_000
     flow = maker.make([get_system(name) for name in ALLOYS], seed=0)
 
-    submitted = submit(flow, config.launchpad(), tags)
+    submitted = submit(flow, config.launchpad(), tags, config.jobstore())
     print(f"run {submitted.run_id}: {submitted.n_fireworks} jobs for {submitted.categories}")
     print(f"follow it: dismai launchpad status {submitted.run_id}")
     print(f"export it: dismai results export {submitted.run_id} --out alloys")

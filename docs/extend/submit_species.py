@@ -26,5 +26,5 @@ flow = Flow([counted, added], output=added.output, name="species")
 # What runs are found by. dynamic: jobs that are made later get it too.
 flow.update_metadata({"system": dataset.card.system, "model": "none"}, dynamic=True)
 
-submitted = submit(flow, config.launchpad(), tags=["species"])
+submitted = submit(flow, config.launchpad(), ["species"], config.jobstore())
 print(submitted.run_id, submitted.n_fireworks, submitted.categories)

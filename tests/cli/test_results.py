@@ -135,6 +135,7 @@ def test_list_filters(results: Callable[..., Ran]) -> None:
     assert chosen("--system", "no-such") == []
     assert chosen("--protocol", "published") == ["bbbb", "aaaa"]
     assert chosen("--tag", "paper", "--run", "5c0e00000001") == ["bbbb", "aaaa"]
+    assert chosen("--run", "5c0e") == ["bbbb", "aaaa"]
     assert chosen("--until", "2026-01-01") == ["aaaa"]
     assert chosen("--since", "2026-01-01T12:00") == ["bbbb"]
     assert chosen("--limit", "0") == ["bbbb", "aaaa"]
@@ -301,6 +302,9 @@ def test_build(results: Callable[..., Ran], store: Path, dismai: Dismai, tmp_pat
         (("query", "scores", '{"$near": 1}'), "does not understand this query"),
         (("query", "nothing"), "no collection 'nothing'"),
         (("export", "scores", "--out", "new.xlsx"), "--format xlsx: choose csv or json"),
+        (("export", "scores", "--out", "new"), "--out new: end it in .csv or .json, or say --form"),
+        (("list", "--run", "feed00"), "run feed00: the store has no such run"),
+        (("list", "models", "--run", "5c0e"), "models cannot be chosen by --run"),
         (("export", "scores", "--out", "no/such/folder.csv"), "no such folder"),
         (("export", "5c0e", "--out", "new", "--model", "x"), "the filters belong to"),
         (("export", "feed", "--out", "new"), "no run, score or dataset"),
@@ -336,6 +340,22 @@ def test_wrong_store(dismai: Dismai, choice: str, said: str, tmp_path: Path) -> 
     given = tmp_path / choice if "." in choice else choice
     with unchanged(tmp_path):
         assert said in dismai("results", "list", "--store", given).refusal
+
+
+def test_launchpad_folder_without_launchpad(dismai: Dismai, store: Path, tmp_path: Path) -> None:
+    """A folder that was named wrongly is not passed over for the local store."""
+    named = {"DISMAI_STORE_PATH": store, "DISMAI_LAUNCHPAD_DIR": tmp_path / "typo"}
+    for words in (("list",), ("show",), ("gc",), ("build",), ("query", "runs")):
+        said = refusal(dismai("results", *words, **named))
+        assert f"{tmp_path / 'typo'}: the setting LAUNCHPAD_DIR" in said
+    assert rows(dismai("results", "list", "--json", "--store", "local", **named))
+    default = dismai.home / ".dismai" / "launchpad"
+    said = refusal(dismai("results", "list", **named | {"DISMAI_LAUNCHPAD_DIR": default}))
+    assert f"{default}: the setting" in said
+    config = tmp_path / "config.yaml"
+    config.write_text(f"LAUNCHPAD_DIR: {tmp_path / 'typo'}\n")
+    variables = {"DISMAI_STORE_PATH": store, "DISMAI_CONFIG_FILE": config}
+    assert "the setting LAUNCHPAD_DIR" in refusal(dismai("results", "list", **variables))
 
 
 def test_server_gone(dismai: Dismai, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,14 +16,22 @@ from pymongo import MongoClient
 from dismaiflow.errors import DismaiError
 from dismaiflow.store import embedded_jobstore, get_blob, has_blob, inventory, put_blob
 from dismaiflow.store.gc import collect_garbage
-from dismaiflow.store.inventory import find_entry, list_entries
-from dismaiflow.store.structures import get_structures, manifest_name, put_structures
+from dismaiflow.store.inventory import find_entry, list_entries, list_remains
+from dismaiflow.store.structures import (
+    find_structures,
+    get_structures,
+    manifest_name,
+    put_structures,
+)
 from mongod import HOST
+from store.conftest import server_jobstore
 from store.documents import job_document, put, score_output
 from store.test_structures import make_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pymongo.database import Database
 
 
 def age(jobstore: JobStore, hours: float) -> None:
@@ -82,6 +91,23 @@ def test_structures(jobstore: JobStore) -> None:
     assert collect_garbage(jobstore, remove=True).removed == []
 
 
+def test_attached(jobstore: JobStore) -> None:
+    """What belongs to a set is kept with it, though no document speaks of it, and goes with it."""
+    attached = [put_blob(jobstore, name, "unreadable_frames") for name in (b"one", b"two")]
+    sets = [put_structures(jobstore, make_set(0), 3, attached=[blob]) for blob in attached]
+    other = put_blob(jobstore, b"three", "unreadable_frames")
+    assert sets[0] == sets[1] == put_structures(jobstore, make_set(0), 3)
+    assert find_structures(jobstore, sets[0].content_hash) == sets[0]
+    output = score_output()
+    output["provenance"]["generated_hashes"] = [sets[0].content_hash]
+    put(jobstore, job_document("a", output))
+    age(jobstore, 48)
+    found = collect_garbage(jobstore, remove=True)
+    assert [entry.blob_uuid for entry in found.removed] == [other]
+    jobstore.docs_store.remove_docs({})
+    assert len(collect_garbage(jobstore, remove=True).removed) == 3 + 3 + 2  # chunks, manifests
+
+
 def test_renewed_meanwhile(jobstore: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A blob that a job puts again between listing and removing stays."""
     digest = put_blob(jobstore, b"payload", "test")
@@ -99,31 +125,155 @@ def test_renewed_meanwhile(jobstore: JobStore, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def fireworks(mongod: int) -> Iterator[object]:
-    """Yield a collection of Fireworks."""
+def launchpad(mongod: int) -> Iterator[Database]:
+    """Yield the database of a LaunchPad."""
     with MongoClient[dict](HOST, mongod) as client:
-        collection = client["launchpad"]["fireworks"]
-        collection.drop()
-        yield collection
+        client.drop_database("launchpad")
+        yield client["launchpad"]
 
 
-def test_unfinished_fireworks(jobstore: JobStore, fireworks: object) -> None:
+class Workflows:
+    """Puts workflows on a LaunchPad, last changed so many hours ago."""
+
+    def __init__(self, launchpad: Database) -> None:
+        self.launchpad = launchpad
+        self.n = 0
+
+    def add(self, *fireworks: tuple[str, str], hours: float = 100, as_text: bool = False) -> int:
+        """Add one of Fireworks with a state and a blob each; return the id of the last."""
+        first = self.n + 1
+        for state, blob in fireworks:
+            self.n += 1
+            task = {"_fw_name": "JobFirework", "job": {"function_args": [{"chunk": blob}]}}
+            firework = {"fw_id": self.n, "state": state, "spec": {"_tasks": [task]}}
+            self.launchpad["fireworks"].insert_one(firework)
+        changed = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=hours)
+        workflow = {
+            "nodes": list(range(first, self.n + 1)),
+            "state": fireworks[-1][0],
+            "updated_on": changed.isoformat() if as_text else changed,
+        }
+        self.launchpad["workflows"].insert_one(workflow)
+        return self.n
+
+
+def test_unfinished_fireworks(jobstore: JobStore, launchpad: Database) -> None:
     """What a Firework that has not finished was given is in use, in whatever state it is."""
     blobs = {
         state: put_blob(jobstore, state.encode(), "test")
-        for state in ("WAITING", "FIZZLED", "RUNNING", "COMPLETED", "ARCHIVED")
+        for state in ("WAITING", "FIZZLED", "RUNNING", "PAUSED", "COMPLETED", "ARCHIVED")
     }
+    workflows = Workflows(launchpad)
+    for state, blob in blobs.items():
+        workflows.add((state, blob))
     one = put_structures(jobstore, make_set(4), 3)
-    for number, (state, blob) in enumerate(blobs.items()):
-        task = {"_fw_name": "JobFirework", "job": {"function_args": [{"chunk": blob}]}}
-        fireworks.insert_one({"fw_id": number, "state": state, "spec": {"_tasks": [task]}})
-    task = {"job": {"function_kwargs": {"reference": {"content_hash": one.content_hash}}}}
-    fireworks.insert_one({"fw_id": 9, "state": "READY", "spec": {"_tasks": [task]}})
+    workflows.add(("READY", one.content_hash))
     age(jobstore, 48)
-    found = collect_garbage(jobstore, remove=True, fireworks=fireworks)
+    found = collect_garbage(jobstore, remove=True, launchpads=[launchpad])
     gone = {entry.blob_uuid for entry in found.removed}
     assert gone == {blobs["COMPLETED"], blobs["ARCHIVED"]}
     assert len(get_structures(jobstore, one)) == 7
+
+
+def test_what_retry_needs(jobstore: JobStore, launchpad: Database) -> None:
+    """Of a workflow that is not done every Firework counts: retry may rewind completed ones."""
+    names = ("rewound", "failed", "done", "touched", "text", "made")
+    blobs = {name: put_blob(jobstore, name.encode(), "test") for name in names}
+    workflows = Workflows(launchpad)
+    fw_id = workflows.add(("COMPLETED", blobs["rewound"]), ("FIZZLED", blobs["failed"]))
+    action = {"detours": [{"fws": [{"spec": {"_tasks": [{"job": blobs["made"]}]}}]}]}
+    launchpad["launches"].insert_one({"launch_id": 1, "fw_id": fw_id, "action": action})
+    workflows.add(("COMPLETED", blobs["done"]))
+    workflows.add(("COMPLETED", blobs["touched"]), hours=20)
+    workflows.add(("COMPLETED", blobs["text"]), hours=20, as_text=True)
+    age(jobstore, 48)
+    found = collect_garbage(jobstore, 2, remove=True, launchpads=[launchpad])
+    assert {entry.blob_uuid for entry in found.removed} == {blobs["done"]}
+    # whoever asks for greater care gets it for workflows too
+    assert len(collect_garbage(jobstore, 24, launchpads=[launchpad]).orphans) == 0
+    launchpad["workflows"].update_many({}, {"$set": {"updated_on": datetime(2020, 1, 1)}})
+    found = collect_garbage(jobstore, 2, launchpads=[launchpad])
+    assert {entry.blob_uuid for entry in found.orphans} == {blobs["touched"], blobs["text"]}
+
+
+def test_several_launchpads(jobstore: JobStore, launchpad: Database) -> None:
+    """The runs of every LaunchPad count."""
+    mine, theirs = put_blob(jobstore, b"mine", "test"), put_blob(jobstore, b"theirs", "test")
+    other = launchpad.client["launchpad_of_others"]
+    for name in ("fireworks", "workflows"):
+        other.drop_collection(name)
+    Workflows(launchpad).add(("READY", mine))
+    Workflows(other).add(("READY", theirs))
+    age(jobstore, 48)
+    assert collect_garbage(jobstore, remove=True, launchpads=[launchpad, other]).removed == []
+    found = collect_garbage(jobstore, launchpads=[launchpad])
+    assert {entry.blob_uuid for entry in found.orphans} == {theirs}
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_job_ends_meanwhile(
+    jobstore: JobStore, launchpad: Database, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """A job that ends and makes another while documents are read is seen as the one or other."""
+    from dismaiflow.store import gc
+
+    given = put_blob(jobstore, b"given", "test")
+    made = put_blob(jobstore, b"made", "test")
+    workflows = Workflows(launchpad)
+    workflows.add(("RUNNING", given))
+    age(jobstore, 48)
+    read = gc.references_in
+
+    def end() -> None:
+        launchpad["fireworks"].delete_many({})
+        launchpad["workflows"].delete_many({})
+        put(jobstore, job_document("a", {"told": given}))
+        workflows.add(("READY", made))
+
+    def reading(store: object) -> set[str]:
+        if moment == "before":
+            end()
+        found = read(store)
+        if moment == "after":
+            end()
+        return found
+
+    monkeypatch.setattr(gc, "references_in", reading)
+    assert collect_garbage(jobstore, remove=True, launchpads=[launchpad]).removed == []
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_killed_while_removing(mongod: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a removal leaves in GridFS is found again, once it is old enough."""
+    with server_jobstore(mongod, "gc_killed") as jobstore:
+        data = jobstore.additional_stores["data"]
+        data.remove_docs({})
+        data._chunks_collection.delete_many({})
+        used = put_blob(jobstore, b"used", "test")
+        put(jobstore, job_document("a", used))
+        put_blob(jobstore, random.Random(1).randbytes(400_000), "test")  # of three chunks
+        age(jobstore, 48)
+        chunks = type(data._chunks_collection)
+
+        def die(*_: object) -> None:
+            raise Killed
+
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(chunks, "delete_many", die)
+            collect_garbage(jobstore, remove=True)
+        assert data.count() == 1
+        assert data._chunks_collection.count_documents({}) == 4
+        # chunks tell when they were written; these could be of a blob that is being written
+        found = collect_garbage(jobstore, remove=True)
+        assert (found.n_kept, found.n_young, found.orphans) == (1, 1, [])
+        found = collect_garbage(jobstore, older_than=0, remove=True)
+        assert [(one.kind, one.n_bytes > 400_000) for one in found.removed] == [("remains", True)]
+        assert data._chunks_collection.count_documents({}) == 1
+        assert get_blob(jobstore, used) == b"used"
+        assert list(list_remains(data)) == []
 
 
 @job(data=True)

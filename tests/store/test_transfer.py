@@ -11,7 +11,7 @@ from dismaiflow.errors import DismaiError
 from dismaiflow.store import embedded_jobstore, get_blob, put_blob, transfer
 from dismaiflow.store.inventory import find_entry, list_entries
 from dismaiflow.store.results import ResultsStore
-from dismaiflow.store.structures import put_structures
+from dismaiflow.store.structures import Manifest, manifest_name, put_structures, read_manifest
 from dismaiflow.store.transfer import copy_run
 from store.conftest import server_jobstore
 from store.documents import dataset_output, job_document, put, score_document
@@ -97,6 +97,17 @@ def test_copy(stores: tuple[JobStore, JobStore]) -> None:
     # and back, where all of it is already
     back = copy_run(target, source, "run000000001")
     assert (back.new_documents, back.new_blobs) == (0, 0)
+
+
+def test_attached(stores: tuple[JobStore, JobStore]) -> None:
+    """What belongs to a set comes along, and belongs to it there."""
+    source, target = stores
+    blob = put_blob(source, b"frames", "unreadable_frames")
+    reference = put_structures(source, make_set(1), 4, attached=[blob])
+    put(source, job_document("s", {"set": reference.content_hash}, metadata=RUN))
+    assert copy_run(source, target, "run000000001").new_blobs == 3
+    assert get_blob(target, blob) == b"frames"
+    assert read_manifest(target, manifest_name(reference, [blob])) == Manifest(reference, [blob])
 
 
 def test_interrupted(stores: tuple[JobStore, JobStore], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,7 +179,10 @@ def store_generated(
     return GeneratedSet(
         name=name,
         structures=put_structures(
-            jobstore, structures.with_labels(structures.labels | {INDEX_LABEL: places}), chunk_size
+            jobstore,
+            structures.with_labels(structures.labels | {INDEX_LABEL: places}),
+            chunk_size,
+            attached=[blob] if blob else [],
         ),
         n_frames=len(structures) + len(unreadable),
         unreadable=blob,

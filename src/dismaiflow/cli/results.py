@@ -8,6 +8,7 @@ import typer
 
 from dismaiflow.cli.console import err, out, print_json
 from dismaiflow.cli.results_export import export
+from dismaiflow.cli.results_gc import gc, size_text
 from dismaiflow.cli.results_options import (
     COLLECTIONS,
     JsonOption,
@@ -86,9 +87,9 @@ def show(
     store: StoreOption = None,
 ) -> None:
     """Show the scores, datasets and controls of a run as tables."""
-    from dismaiflow.cli.results_documents import find_documents
+    from dismaiflow.cli.results_documents import find_documents, not_yet_explained
 
-    with opened_results(store) as (_, results):
+    with opened_results(store) as (place, results), not_yet_explained(place, name):
         found = find_documents(results, name)
     if json:
         print_json(found.as_json())
@@ -170,70 +171,12 @@ def copy(
         done = copy_run(source.jobstore, target.jobstore, run_id)
     out.print(
         f"copied run {run_id}: {done.new_documents} of {done.n_documents} documents and "
-        f"{done.new_blobs} of {done.n_blobs} blobs were new ({_size(done.n_bytes)})",
+        f"{done.new_blobs} of {done.n_blobs} blobs were new ({size_text(done.n_bytes)})",
         soft_wrap=True,
     )
 
 
-@app.command()
-def gc(
-    remove: Annotated[bool, typer.Option("--remove", help="Remove them.")] = False,
-    older_than: Annotated[
-        float,
-        typer.Option(
-            "--older-than",
-            min=2.0,
-            metavar="HOURS",
-            help="Leave what is younger alone: a running job may need it.",
-        ),
-    ] = 24.0,
-    json: JsonOption = False,
-    store: StoreOption = None,
-) -> None:
-    """Find stored blobs that no result refers to any more; remove them if asked."""
-    from dismaiflow.cli.stores import opened
-    from dismaiflow.store.gc import collect_garbage
-
-    with opened(store, quiet=json) as found:
-        fireworks = found.fireworks()
-        if remove and fireworks is None and found.folder is not None:
-            raise DismaiError(
-                f"{found.folder}: no my_launchpad.yaml lies beside jobflow.yaml, and what waits on "
-                "a LaunchPad may need some of these blobs: name the jobflow.yaml of its folder"
-            )
-        garbage = collect_garbage(found.jobstore, older_than, remove, fireworks=fireworks)
-    if json:
-        print_json(
-            {
-                "orphans": garbage.by_kind(),
-                "n_kept": garbage.n_kept,
-                "n_young": garbage.n_young,
-                "n_removed": len(garbage.removed),
-            }
-        )
-        return
-    for kind, of_kind in garbage.by_kind().items():
-        out.print(f"{kind}: {of_kind['n']} orphans, {_size(of_kind['n_bytes'])}", markup=False)
-    total = sum(entry.n_bytes for entry in garbage.orphans)
-    out.print(
-        f"{len(garbage.orphans)} orphans ({_size(total)}); {garbage.n_kept} blobs are in use, "
-        f"{garbage.n_young} are younger than {older_than:g} h",
-        soft_wrap=True,
-    )
-    if remove:
-        out.print(f"removed {len(garbage.removed)}")
-    elif garbage.orphans:
-        out.print("nothing was removed: --remove does")
-
-
-def _size(n_bytes: int) -> str:
-    """Return a number of bytes for people."""
-    size, unit = float(n_bytes), "B"
-    for larger in ("kB", "MB", "GB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+app.command("gc")(gc)
 
 
 def _table(what: str, rows: list[Any]) -> Any:

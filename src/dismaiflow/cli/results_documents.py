@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from dismaiflow.benchmark.schemas import ControlsDoc, ScoreDoc
+    from dismaiflow.cli.stores import OpenStore
     from dismaiflow.store.datasets import DatasetDoc
     from dismaiflow.store.results import ResultsStore
 
@@ -24,6 +26,10 @@ _FEWEST = 4
 
 #: Kinds of documents that can be shown.
 _SHOWN = ("score", "dataset", "controls")
+
+
+class NoSuchNameError(DismaiError):
+    """The store holds nothing of this name."""
 
 
 @dataclass
@@ -118,10 +124,51 @@ def find_documents(results: ResultsStore, name: str | None) -> Found:
         if rows:
             uuid = _only(name, [row["uuid"] for row in rows])
             return _read(results, f"{kind} {uuid}", {kind: [uuid]})
-    raise DismaiError(
+    raise NoSuchNameError(
         f"{name}: the store has no run, score or dataset of this name "
         "(`dismai results list runs` lists the runs)"
     )
+
+
+@contextmanager
+def not_yet_explained(store: OpenStore, name: str | None) -> Iterator[None]:
+    """Say so if the LaunchPad knows a run that the block did not find in the store.
+
+    Parameters
+    ----------
+    store : OpenStore
+        The store; asked is the LaunchPad that is configured beside it.
+    name : str or None
+        The beginning of the run's id.
+
+    Raises
+    ------
+    DismaiError
+        That the run has left nothing yet.
+    """
+    try:
+        yield
+    except NoSuchNameError:
+        run_id = _waiting_run(store, name)
+        if run_id is None:
+            raise
+        raise DismaiError(
+            f"run {run_id} is on the LaunchPad and has left no documents yet: `dismai launchpad "
+            f"status {run_id}` tells how far it is"
+        ) from None
+
+
+def _waiting_run(store: OpenStore, name: str | None) -> str | None:
+    """Return the run of the LaunchPad that begins like this, if there is one and one only."""
+    from dismaiflow.launch import runs
+    from dismaiflow.launch.config import LaunchConfig
+
+    if name is None or store.folder is None or not (store.folder / "my_launchpad.yaml").is_file():
+        return None
+    try:
+        return runs.find_run(LaunchConfig(store.folder).launchpad(), name)
+    except DismaiError:
+        return None  # then what the store said is all that can be said
 
 
 def _beginning(

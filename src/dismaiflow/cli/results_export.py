@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from dismaiflow.benchmark.schemas import ControlsDoc, ScoreDoc
     from dismaiflow.cli.results_documents import Found
+    from dismaiflow.cli.stores import OpenStore
     from dismaiflow.store.datasets import DatasetDoc
     from dismaiflow.store.results import ResultsStore
 
@@ -78,6 +79,8 @@ def export(
         "run_id": run,
     }
     if what in COLLECTIONS:
+        if not (format_ or target.suffix):
+            raise DismaiError(f"--out {target}: end it in .csv or .json, or say --format csv")
         chosen = one_of("--format", format_ or target.suffix.removeprefix("."), _FORMATS)
         _check_file(target)
         with opened_results(store) as (_, results):
@@ -87,12 +90,12 @@ def export(
         return
     if format_ or any(value is not None for value in filters.values()):
         raise DismaiError(f"--format and the filters belong to {', '.join(COLLECTIONS)}")
-    with opened_results(store) as (_, results):
+    with opened_results(store) as (found, results):
         if target.suffix in _STRUCTURES:
             _check_file(target)
             _export_structures(results, what, target)
         else:
-            _export_run(results, what, target)
+            _export_run(found, results, what, target)
 
 
 def _check_file(target: Path) -> None:
@@ -137,15 +140,16 @@ def _export_structures(results: ResultsStore, content_hash: str, target: Path) -
     )
 
 
-def _export_run(results: ResultsStore, name: str, target: Path) -> None:
+def _export_run(store: OpenStore, results: ResultsStore, name: str, target: Path) -> None:
     """Write everything of a run, all or nothing."""
-    from dismaiflow.cli.results_documents import find_documents
+    from dismaiflow.cli.results_documents import find_documents, not_yet_explained
     from dismaiflow.report.html import write_report
     from dismaiflow.report.words import plural
     from dismaiflow.structures.files import check_out_folder, new_folder
 
     check_out_folder(target)
-    found = find_documents(results, name)
+    with not_yet_explained(store, name):
+        found = find_documents(results, name)
     if not (found.scores or found.datasets or found.controls):
         raise DismaiError(f"{name}: this run has left no score, dataset or controls to export")
     controls: dict[str, dict[str, ControlsDoc]] = {}

@@ -43,7 +43,9 @@ UntilOption = Annotated[
     str | None, typer.Option("--until", help="Up to this day or time, included.")
 ]
 TagOption = Annotated[str | None, typer.Option("--tag", help="Only what bears this tag.")]
-RunOption = Annotated[str | None, typer.Option("--run", help="Only this run.")]
+RunOption = Annotated[
+    str | None, typer.Option("--run", help="Only this run; its beginning will do.")
+]
 LimitOption = Annotated[
     int, typer.Option("--limit", min=0, help="At most so many rows; 0 for all.")
 ]
@@ -100,21 +102,26 @@ def find_rows(results: ResultsStore, what: str, filters: dict[str, Any]) -> list
     what : str
         The collection.
     filters : dict
-        As the methods of ResultsStore take them; None where there is none.
+        As the methods of ResultsStore take them, None where there is none; of ``run_id`` the
+        beginning will do.
 
     Raises
     ------
     DismaiError
-        If the collection is unknown, or knows no such filter.
+        If the collection is unknown or knows no such filter, or there is no such run.
     """
     import inspect
 
     one_of("results list", what, COLLECTIONS)
+    from dismaiflow.cli.results_documents import find_run
+
     given = {name: value for name, value in filters.items() if value is not None}
     method = getattr(results, what)
     unknown = sorted(set(given) - set(inspect.signature(method).parameters))
     if unknown:
         options = ", ".join(f"--{name.removesuffix('_id')}" for name in unknown)
         raise DismaiError(f"{what} cannot be chosen by {options}")
+    if "run_id" in given:
+        given["run_id"] = find_run(results, given["run_id"])
     rows: list[BaseModel] = method(**given)
     return rows

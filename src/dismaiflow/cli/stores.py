@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dismaiflow.cli.console import err
 from dismaiflow.errors import DismaiError
-from dismaiflow.settings import load_settings
+from dismaiflow.settings import DismaiSettings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,22 +38,6 @@ class OpenStore:
     place: str
     folder: Path | None = None
 
-    def fireworks(self) -> Any:
-        """Return the Fireworks of the LaunchPad that is configured beside the store.
-
-        None if there is none.
-
-        Raises
-        ------
-        DismaiError
-            If it cannot be reached.
-        """
-        from dismaiflow.launch.config import LaunchConfig
-
-        if self.folder is None or not (self.folder / "my_launchpad.yaml").is_file():
-            return None
-        return LaunchConfig(self.folder).launchpad().fireworks
-
 
 @contextmanager
 def opened(choice: str | None, make: bool = False, quiet: bool = False) -> Iterator[OpenStore]:
@@ -71,7 +56,8 @@ def opened(choice: str | None, make: bool = False, quiet: bool = False) -> Itera
     Raises
     ------
     DismaiError
-        If there is none, it cannot be reached, or the server refuses something in the block.
+        If there is none, it cannot be reached, the server refuses something in the block, or a
+        LaunchPad is named by the settings and not there.
     """
     from pymongo.errors import PyMongoError
 
@@ -107,10 +93,24 @@ def _file_of(choice: str | None) -> Path:
     if choice == "launchpad" or (choice is None and is_configured()):
         return load_config().file("jobflow.yaml")
     if choice in (None, "local"):
-        return load_settings().STORE_PATH
+        settings = load_settings()
+        if choice is None and _is_named(settings.LAUNCHPAD_DIR):
+            raise DismaiError(
+                f"{settings.LAUNCHPAD_DIR}: the setting LAUNCHPAD_DIR (DISMAI_LAUNCHPAD_DIR) leads "
+                "there, but no LaunchPad is configured there: mend it, run `dismai launchpad "
+                "init`, or say --store local"
+            )
+        return settings.STORE_PATH
     if not choice:
         raise DismaiError("--store is empty: give local, launchpad, or the path of a store")
     return Path(choice).expanduser()
+
+
+def _is_named(folder: Path) -> bool:
+    """Say whether somebody named the folder of the LaunchPad: it is then not to be passed over."""
+    default = Path(DismaiSettings.model_fields["LAUNCHPAD_DIR"].default).expanduser()
+    variables = (name.upper() for name in os.environ)
+    return folder != default or "DISMAI_LAUNCHPAD_DIR" in variables
 
 
 def _from_yaml(path: Path) -> JobStore:

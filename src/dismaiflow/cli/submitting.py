@@ -131,7 +131,7 @@ def submit_flow(flow: Flow, place: Place, tags: Sequence[str], json: bool) -> No
     from dismaiflow.launch.submit import submit
 
     assert place.launchpad is not None
-    submitted = submit(flow, place.launchpad, tags)
+    submitted = submit(flow, place.launchpad, tags, place.store)
     run_id = submitted.run_id
     if json:
         print_json(

@@ -12,12 +12,13 @@ from pymongo.errors import PyMongoError
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.jobs import CATEGORIES, CATEGORY_KEY, NO_COPIES, VERSION_KEY, label_run
+from dismaiflow.store.launchpads import register_launchpad
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fireworks import Firework, LaunchPad, Workflow
-    from jobflow import Flow
+    from jobflow import Flow, JobStore
 
 #: Largest spec of a Firework [bytes of BSON] (design).
 MAX_SPEC_BYTES = 1_000_000
@@ -51,7 +52,12 @@ class Submission:
     categories: list[str]
 
 
-def submit(flow: Flow, launchpad: LaunchPad, tags: Sequence[str] = ()) -> Submission:
+def submit(
+    flow: Flow,
+    launchpad: LaunchPad,
+    tags: Sequence[str] = (),
+    jobstore: JobStore | None = None,
+) -> Submission:
     """Put a flow on a LaunchPad.
 
     Every Firework's spec bears run_id, version, tags and what the flow set (system, model,
@@ -66,6 +72,10 @@ def submit(flow: Flow, launchpad: LaunchPad, tags: Sequence[str] = ()) -> Submis
         Where it goes.
     tags : sequence of str
         Words to find the run by.
+    jobstore : JobStore, optional
+        The store of its workers, connected. It notes this LaunchPad, so that `dismai results gc`
+        spares what runs on it still need; without it only the LaunchPad of one's own configuration
+        is known there.
 
     Raises
     ------
@@ -87,6 +97,8 @@ def submit(flow: Flow, launchpad: LaunchPad, tags: Sequence[str] = ()) -> Submis
             firework.spec |= NO_COPIES
         _check_size(firework)
     launchpad.fireworks.create_index("spec.run_id")
+    if jobstore is not None:
+        register_launchpad(jobstore, launchpad.host, launchpad.port, launchpad.name)
     _insert(launchpad, workflow, run_id)
     categories = {str(fw.spec.get(CATEGORY_KEY, "")) for fw in fireworks}
     return Submission(run_id, len(fireworks), sorted(categories))

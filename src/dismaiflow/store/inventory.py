@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 #: A blob that is put again keeps its time stamp for so long.
 RENEWAL = timedelta(hours=1)
 
+#: Kind of what is left in GridFS of a blob that was removed or written halfway.
+REMAINS_KIND = "remains"
+
+#: Files of GridFS that are looked for in one question.
+_AT_ONCE = 5000
+
 #: Fields of a blob that say what it is.
 _FIELDS = ("blob_uuid", "kind", "n_bytes", "stored_at")
 
@@ -85,6 +91,42 @@ def list_entries(store: Store, prefix: str = "") -> Iterator[BlobEntry]:
     return _entries(store, prefix, exact=False)
 
 
+def list_remains(store: Store) -> Iterator[BlobEntry]:
+    """Yield what is left of blobs whose writing or removal was interrupted.
+
+    Only GridFS has such: chunks without a file. While a blob is being written it looks the same, so
+    that only the old ones are garbage. Their ``blob_uuid`` is empty.
+
+    Parameters
+    ----------
+    store : Store
+        The ``data`` store, connected.
+    """
+    if not isinstance(store, GridFSStore):
+        return
+    # the chunks first: what is being written has its file by the time that files are looked for
+    known = store._chunks_collection.aggregate([{"$group": {"_id": "$files_id"}}])
+    places = [found["_id"] for found in known]
+    for start in range(0, len(places), _AT_ONCE):
+        yield from _without_file(store, places[start : start + _AT_ONCE])
+
+
+def _without_file(store: GridFSStore, places: list[Any]) -> Iterator[BlobEntry]:
+    """Yield entries for the chunks of those files that are not there."""
+    there = {found["_id"] for found in store._files_collection.find({"_id": {"$in": places}}, [])}
+    lost = [place for place in places if place not in there]
+    size = {"$sum": {"$bsonSize": "$$ROOT"}}
+    for found in store._chunks_collection.aggregate(
+        [
+            {"$match": {"files_id": {"$in": lost}}},
+            {"$group": {"_id": "$files_id", "n_bytes": size, "last": {"$max": "$_id"}}},
+        ]
+    ):
+        written = found["last"]
+        when = written.generation_time if isinstance(written, ObjectId) else None
+        yield BlobEntry("", REMAINS_KIND, int(found["n_bytes"]), when, None, found["_id"])
+
+
 def renew(store: Store, blob_uuid: str) -> bool:
     """Mark a blob as used now, and say whether it is there.
 
@@ -101,6 +143,9 @@ def renew(store: Store, blob_uuid: str) -> bool:
 def remove_entry(store: Store, entry: BlobEntry) -> bool:
     """Remove a blob unless it was marked as used since it was listed.
 
+    In GridFS the file goes first and its chunks last: without its chunks a file would still seem to
+    be there. Of a removal that was interrupted chunks are left, which `list_remains` finds.
+
     Returns
     -------
     bool
@@ -112,8 +157,12 @@ def remove_entry(store: Store, entry: BlobEntry) -> bool:
         If the store is of a kind that cannot do this safely.
     """
     if isinstance(store, GridFSStore):
+        files = store._files_collection
         wanted = {"_id": entry.place, "metadata.stored_at": entry.stamp}
-        if store._files_collection.find_one_and_delete(wanted) is None:
+        if entry.kind == REMAINS_KIND:
+            if files.find_one({"_id": entry.place}, {"_id": 1}) is not None:
+                return False
+        elif files.find_one_and_delete(wanted) is None:
             return False
         store._chunks_collection.delete_many({"files_id": entry.place})
         return True

@@ -2,9 +2,11 @@
 
 Every set leaves a *manifest* beside its chunks: a blob of kind ``manifest`` whose ``blob_uuid`` is
 ``set-<content hash>-<16 digits of the hash of its chunk list>`` and whose ``data`` are the keys of
-a `StructuresRef`. By it a set is found by the beginning of its content hash, whether a document
-speaks of its chunks or not. Sets of equal content that were cut differently, or that bear other
-labels, have manifests of their own.
+a `StructuresRef`, and ``attached``, if there are any: other blobs that belong to the set, such as
+the list of those frames of its source that could not be read. By it a set is found by the beginning
+of its content hash, whether a document speaks of its chunks or not, and all that belongs to it is
+kept as long as a document speaks of its content hash. Sets of equal content that were cut
+differently, or that bear other labels or attachments, have manifests of their own.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -22,7 +25,7 @@ from dismaiflow.store.inventory import list_entries, renew
 from dismaiflow.structures.structure_set import StructureSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from jobflow import JobStore
 
@@ -57,10 +60,45 @@ class StructuresRef(BaseModel):
     chunk_sizes: list[int]
 
 
+@dataclass(frozen=True)
+class Manifest:
+    """What the store notes of a structure set.
+
+    Parameters
+    ----------
+    reference : StructuresRef
+        The set.
+    attached : list of str
+        Further blobs that belong to it.
+    """
+
+    reference: StructuresRef
+    attached: list[str]
+
+    @property
+    def blobs(self) -> list[str]:
+        """All blobs of the set."""
+        return [*self.reference.chunks, *self.attached]
+
+
 def put_structures(
-    jobstore: JobStore, structures: StructureSet, chunk_size: int = 50
+    jobstore: JobStore,
+    structures: StructureSet,
+    chunk_size: int = 50,
+    attached: Sequence[str] = (),
 ) -> StructuresRef:
     """Store a set in chunks, and its manifest; the same content is stored once.
+
+    Parameters
+    ----------
+    jobstore : JobStore
+        Connected.
+    structures : StructureSet
+        The set.
+    chunk_size : int
+        Structures in a chunk.
+    attached : sequence of str
+        Blobs in the store that belong to the set and are to be kept as long as it is.
 
     Raises
     ------
@@ -74,21 +112,23 @@ def put_structures(
         chunks=[put_blob(jobstore, chunk.to_bytes(), STRUCTURES_KIND) for chunk in chunks],
         chunk_sizes=[len(chunk) for chunk in chunks],
     )
-    put_manifest(jobstore, reference)
+    put_manifest(jobstore, reference, attached)
     return reference
 
 
-def manifest_name(reference: StructuresRef) -> str:
+def manifest_name(reference: StructuresRef, attached: Sequence[str] = ()) -> str:
     """Return the ``blob_uuid`` of the manifest of a set."""
-    chunks = hashlib.sha256(" ".join(reference.chunks).encode()).hexdigest()
+    chunks = hashlib.sha256(" ".join([*reference.chunks, *attached]).encode()).hexdigest()
     return f"{MANIFEST_PREFIX}{reference.content_hash}-{chunks[:16]}"
 
 
-def put_manifest(jobstore: JobStore, reference: StructuresRef) -> str:
-    """Store the manifest of a set whose chunks are there, and return its name."""
-    store, name = data_store(jobstore), manifest_name(reference)
+def put_manifest(jobstore: JobStore, reference: StructuresRef, attached: Sequence[str] = ()) -> str:
+    """Store the manifest of a set whose blobs are there, and return its name."""
+    store, name = data_store(jobstore), manifest_name(reference, attached)
     if not renew(store, name):
-        data = reference.model_dump()
+        data: dict[str, Any] = reference.model_dump()
+        if attached:
+            data["attached"] = list(attached)
         write_blob(store, name, MANIFEST_KIND, len(json.dumps(data)), data)
     return name
 
@@ -126,10 +166,12 @@ def find_structures(jobstore: JobStore, beginning: str) -> StructuresRef:
     return next(whole, found[0])
 
 
-def read_manifest(jobstore: JobStore, name: str) -> StructuresRef | None:
+def read_manifest(jobstore: JobStore, name: str) -> Manifest | None:
     """Read a manifest by its ``blob_uuid``; None if it has gone."""
     found = data_store(jobstore).query_one({"blob_uuid": name}, properties=["blob_uuid", "data"])
-    return None if found is None else StructuresRef.model_validate(found["data"])
+    if found is None:
+        return None
+    return Manifest(StructuresRef.model_validate(found["data"]), found["data"].get("attached", []))
 
 
 def _known_references(jobstore: JobStore, digits: str) -> Iterator[StructuresRef]:
@@ -139,7 +181,8 @@ def _known_references(jobstore: JobStore, digits: str) -> Iterator[StructuresRef
     if len({name.rpartition("-")[0] for name in names}) > 1:
         first = {name.rpartition("-")[0]: name for name in names}
         names = list(first.values())
-    yield from filter(None, (read_manifest(jobstore, name) for name in names))
+    manifests = (read_manifest(jobstore, name) for name in names)
+    yield from (manifest.reference for manifest in manifests if manifest is not None)
     if names:
         return
     # datasets of versions that left no manifests

@@ -76,15 +76,15 @@ def copy_run(source: JobStore, target: JobStore, run_id: str) -> Copied:
     references: set[str] = set()
     for documents in _documents(source, keys, run_id):
         references |= references_in_texts(str(document) for document in documents)
-    manifests, chunks = _manifests(source, references)
-    blobs = sorted(references | chunks)
+    manifests, of_sets = _manifests(source, references)
+    blobs = sorted(references | of_sets)
     for blob in blobs:
         _copy_blob(source, target, blob, done)
         report("copying blobs", 1, len(blobs), "blobs")
     for name in manifests:
         manifest = read_manifest(source, name)
         if manifest is not None:
-            put_manifest(target, manifest)
+            put_manifest(target, manifest.reference, manifest.attached)
     for documents in _documents(source, keys, run_id):
         _copy_documents(target, documents, done)
     return done
@@ -101,15 +101,15 @@ def _documents(
 
 
 def _manifests(store: JobStore, references: set[str]) -> tuple[list[str], set[str]]:
-    """Return the manifests of sets whose content hash is spoken of, and their chunks."""
-    names, chunks = [], set()
+    """Return the manifests of sets whose content hash is spoken of, and their blobs."""
+    names, blobs = [], set()
     for reference in references:
         for entry in list_entries(data_store(store), f"{MANIFEST_PREFIX}{reference}"):
             manifest = read_manifest(store, entry.blob_uuid)
             if manifest is not None:
                 names.append(entry.blob_uuid)
-                chunks.update(manifest.chunks)
-    return sorted(names), chunks
+                blobs.update(manifest.blobs)
+    return sorted(names), blobs
 
 
 def _copy_blob(source: JobStore, target: JobStore, blob: str, done: Copied) -> None:
