@@ -239,7 +239,7 @@ def test_what_slurm_has_ended_runs_again(site: Site, tmp_path: Path) -> None:
     assert now["states"] == {"queued": 1, "running": 2}
     assert now["last_sign_seconds"] < _LOST_AFTER
     retry = ("launchpad", "retry", run_id, "--lost-after", _LOST_AFTER)
-    assert site.run(*retry, folder=tmp_path).words == "nothing to mend"
+    assert site.run(*retry, folder=tmp_path).words.startswith("nothing to mend")
 
     # the one in the queue first, or it would take the place of the other
     site.slurm.cancel(queue_job("queued"))

@@ -361,6 +361,8 @@ class PrivateServer:
         command += ["--logpath", str(self.log), "--logappend", "--quiet"]
         # small, because the machine has other work; MongoDB would take half of the memory
         command += ["--wiredTigerCacheSizeGB", "0.5"]
+        # writes wait for the journal (templates), so it must not wait for them to gather
+        command += ["--journalCommitInterval", "2"]
         command += ["--setParameter", "diagnosticDataCollectionDirectorySizeMB=20"]
         try:
             with (self.folder / "mongod.err").open("wb") as errors:
