@@ -266,6 +266,30 @@ def test_what_waits_for_nothing_is_woken(bench: Bench) -> None:
     check_finished(bench, submitted.run_id)
 
 
+@pytest.mark.parametrize("name", ["double 1", "gather", "total"])
+def test_a_document_that_its_server_has_lost(bench: Bench, name: str) -> None:
+    """A job that is done without it runs again, with what came after."""
+    submitted = submit(toy_flow(3), bench.launchpad)
+    bench.work()
+    bench.store.docs_store.remove_docs({"name": name})
+    (told,) = mend(bench, submitted.run_id).rerun
+    assert told.startswith(f"{name} (fw_id ")
+    assert told.endswith("): it was done, but its document is not in the store")
+    bench.work()
+    check_finished(bench, submitted.run_id)
+    assert mend(bench, submitted.run_id) == Retried(submitted.run_id)
+
+
+def test_the_store_of_others(bench: Bench) -> None:
+    """A store without one document of the run is not that of its workers: nothing is undone."""
+    submitted = submit(toy_flow(3), bench.launchpad)
+    bench.work()
+    bench.store.docs_store.remove_docs({})
+    with pytest.raises(DismaiError, match=r"10 jobs are done, but .* holds no document of any"):
+        mend(bench, submitted.run_id)
+    assert bench.states() == {"COMPLETED": 10}
+
+
 def test_jobs_that_cannot_be_imported(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line that names the module; once it is there the run goes on."""
     submitted = submit(toy_flow(3), bench.launchpad)

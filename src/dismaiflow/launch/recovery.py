@@ -17,6 +17,7 @@ from dismaiflow.errors import DismaiError
 from dismaiflow.launch import surgery
 from dismaiflow.launch.liveness import Liveness
 from dismaiflow.launch.runs import Run, error_line, last_sign, load_run, moment
+from dismaiflow.store.blobs import public_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,14 +90,15 @@ def retry(
     lost_after : float
         Seconds without a sign of life after which a running job counts as lost.
     jobstore : JobStore, optional
-        Connected. Documents of jobs that are undone are removed from it.
+        That of the workers, connected. Jobs that are done but have left no document in it run
+        again; documents of jobs that are undone are removed from it.
     lock_patience : float
         Seconds after which a lock under which nothing changes counts as left behind.
 
     Raises
     ------
     DismaiError
-        If the run is not there, or is too busy.
+        If the run is not there, is too busy, or has left nothing at all in this store.
     """
     done = Retried(run_id)
     with (
@@ -105,6 +107,8 @@ def retry(
     ):
         _mend(launchpad, lock, run_id, lost_after, done)
         run = load_run(launchpad, run_id)
+        for fw_id in _without_document(run, jobstore):
+            surgery.set_state(launchpad, run, fw_id, "FIZZLED")
         lost = Liveness(lost_after).lost(run)
         done.lost = [_name(run, n) for n in lost]
         for fw_id in lost:
@@ -175,6 +179,33 @@ def _settle(launchpad: LaunchPad, lock: Lock, run: Run, fw_id: int) -> bool:
         surgery.set_state(launchpad, run, fw_id, "FIZZLED")
         return True
     return False
+
+
+def _without_document(run: Run, jobstore: JobStore | None) -> list[int]:
+    """Return the jobs that are done, but whose result is gone.
+
+    A server that dies loses what it had not written to its journal, while the worker lives on and
+    calls the job done. What a dispatcher leaves itself is empty, so it is not missed where the job
+    that took its place is done.
+
+    Raises
+    ------
+    DismaiError
+        If the store holds no document of the run: it is hardly that of its workers.
+    """
+    if jobstore is None:
+        return []
+    done = {key: n for n in run.with_state("COMPLETED") if (key := run.job_key(n))}
+    uuids = list({uuid for uuid, _ in done})
+    found = jobstore.docs_store.query({"uuid": {"$in": uuids}}, properties=["uuid", "index"])
+    there = {(str(one["uuid"]), int(one["index"])) for one in found}
+    if done and not there:
+        raise DismaiError(
+            f"run {run.run_id}: {len(done)} jobs are done, but {public_name(jobstore.docs_store)} "
+            "holds no document of any: name the store of its workers in jobflow.yaml"
+        )
+    last = dict(sorted(done))  # the highest index of each uuid
+    return [n for key, n in done.items() if key not in there and last[key[0]] == key[1]]
 
 
 def _give_up(launchpad: LaunchPad, run: Run, fw_id: int) -> None:

@@ -253,4 +253,6 @@ def error_line(run: Run, fw_id: int) -> str:
                 "the submitter has, in the same version"
             )
         return line.removeprefix("dismaiflow.errors.DismaiError: ")
+    if run.launches_of(fw_id, "COMPLETED"):
+        return "it was done, but its document is not in the store"
     return "it was lost: its worker gave no sign of life any more"
