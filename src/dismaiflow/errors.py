@@ -6,8 +6,7 @@ from __future__ import annotations
 class DismaiError(Exception):
     """A wrong input or setting, said in one line that names it and the way out.
 
-    The command prints the message and ends with exit code 2; nothing else of the package
-    catches it.
+    The command prints the message and ends with exit code 2.
     """
 
 

@@ -7,15 +7,14 @@ counts for it.
 
 from __future__ import annotations
 
-import shutil
 import socket
-import subprocess
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dismaiflow.launch.runs import last_sign
+from dismaiflow.launch.slurm import queued_jobs
 
 if TYPE_CHECKING:
     from dismaiflow.launch.runs import Run
@@ -100,17 +99,4 @@ class Liveness:
 
     @cached_property
     def _queue(self) -> set[str] | None:
-        """Numbers of the jobs in the SLURM queue, None where it cannot be asked."""
-        if shutil.which("squeue") is None:
-            return None
-        try:
-            done = subprocess.run(
-                ["squeue", "--noheader", "--format=%i"],
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=True,
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return set(done.stdout.split())
+        return queued_jobs()

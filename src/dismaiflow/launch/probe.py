@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import platform
 import socket
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from jobflow import job
+
+from dismaiflow.structures.dataset import package_versions
 
 #: Packages on which results and the passing of jobs depend.
 PACKAGES = (
@@ -24,13 +25,8 @@ PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Return the versions of what matters in this Python, ``none`` for what is not there."""
-    found = {"python": ".".join(platform.python_version_tuple()[:2])}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "none"
-    return found
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"python": python} | package_versions(PACKAGES, missing="none")
 
 
 # not `dismai_job`: that one refuses another version, and this one is to tell it

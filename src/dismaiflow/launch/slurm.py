@@ -1,4 +1,4 @@
-"""One job in the queue of SLURM: how it is, and its end."""
+"""Jobs in the queue of SLURM: which there are, how one is, and its end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ _UNKNOWN_JOB = "invalid job id"
 GONE = "no longer in the queue"
 
 
+def queued_jobs() -> set[str] | None:
+    """Return the numbers of all jobs in the queue, None where it cannot be asked."""
+    code, lines = _call("squeue", "-h", "-o", "%i")
+    return None if code else {line.strip() for line in lines}
+
+
 def queue_state(number: str) -> str:
     """Return how a queue job is.
 
@@ -29,7 +35,8 @@ def queue_state(number: str) -> str:
         SLURM's state and reason, such as ``PENDING (Resources)``; `GONE`; or that it is unknown,
         and why.
     """
-    code, said = _call("squeue", "-h", "-j", number, "-o", "%T %r")
+    code, lines = _call("squeue", "-h", "-j", number, "-o", "%T %r")
+    said = lines[-1] if lines else ""
     if _UNKNOWN_JOB in said.lower() or not (code or said):
         return GONE
     if code:
@@ -51,22 +58,24 @@ def cancel(number: str) -> str | None:
     str or None
         Why it could not be cancelled; None when it is no more.
     """
-    code, said = _call("scancel", number)
+    code, lines = _call("scancel", number)
+    said = lines[-1] if lines else ""
     if code == 0 or _UNKNOWN_JOB in said.lower():
         return None
     return said
 
 
-def _call(*words: str) -> tuple[int, str]:
-    """Return the exit code of a command and the last line that it says."""
+def _call(*words: str) -> tuple[int, list[str]]:
+    """Return the exit code of a command and the lines that it says."""
     if shutil.which(words[0]) is None:
-        return 127, f"no {words[0]} here"
+        return 127, [f"no {words[0]} here"]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        return 124, f"{words[0]} does not answer"
+        return 124, [f"{words[0]} does not answer"]
     except OSError as error:
-        return 126, f"{words[0]}: {error.strerror}"
-    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
-    silent = f"{words[0]} ended with {done.returncode}" if done.returncode else ""
-    return done.returncode, (lines or [silent])[-1].strip()
+        return 126, [f"{words[0]}: {error.strerror}"]
+    if done.returncode == 0:
+        return 0, done.stdout.strip().splitlines()
+    silent = f"{words[0]} ended with {done.returncode}"
+    return done.returncode, done.stderr.strip().splitlines() or [silent]

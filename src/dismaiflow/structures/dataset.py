@@ -17,6 +17,7 @@ from dismaiflow.structures.files import file_sha256, new_folder
 from dismaiflow.structures.read import read_structures
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from dismaiflow.structures.structure_set import StructureSet
@@ -27,14 +28,16 @@ CARD_NAME = "dataset.json"
 _VERSIONED = ("dismaiflow", "numpy", "numba", "scipy", "ase", "jobflow")
 
 
-def package_versions() -> dict[str, str]:
-    """Return the versions of the packages that can change numbers."""
+def package_versions(
+    packages: Sequence[str] = _VERSIONED, missing: str = "unknown"
+) -> dict[str, str]:
+    """Return the versions of packages, by default of those that can change numbers."""
     found = {}
-    for name in _VERSIONED:
+    for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "unknown"
+            found[name] = missing
     return found
 
 
