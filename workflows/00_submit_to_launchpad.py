@@ -1,6 +1,6 @@
 """Submit the four alloy datasets with their controls to a LaunchPad.
 
-    python workflows/03_submit_to_launchpad.py [TAG ...]
+    python workflows/00_submit_to_launchpad.py [TAG ...]
 
 The same flow as in 01_alloy_datasets.py. `dismai launchpad init` says once where the LaunchPad is;
 then `rlaunch rapidfire`, here or elsewhere, works on it.

@@ -1,0 +1,1 @@
+"""Interfaces: from bulk cells to slabs, and the disordered region between them."""
