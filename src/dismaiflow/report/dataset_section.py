@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dismaiflow.report.dots import controls_plot
+from dismaiflow.report.facts import card_facts
 from dismaiflow.report.markup import Html, Page, code, details, group_row, join, table, tag
 from dismaiflow.report.pieces import card, cards, remark_list, row_name, value_cells, value_row
 from dismaiflow.report.plots import autocorrelation_plot, order_plot
@@ -66,6 +67,7 @@ def dataset_section(page: Page, dataset: DatasetCard, controls: Mapping[str, Con
         remark_list([Remark(text, "warning") for text in card_warnings(dataset)]),
         _cards(dataset),
         _sampling(page, dataset),
+        _facts(page, dataset),
         controls_part(page, controls, unreadable=bool(dataset.controls)),
         _provenance(page, dataset),
     ]
@@ -236,6 +238,14 @@ def _sampling(page: Page, dataset: DatasetCard) -> Html:
     if parameters:
         parts.append(details("All observables", _parameters(parameters)))
     return join(parts)
+
+
+def _facts(page: Page, dataset: DatasetCard) -> Html:
+    """Return the statistics of a dataset that is no alloy's."""
+    facts = card_facts(dataset)
+    if not facts:
+        return Html("")
+    return join([page.heading(3, "Structures"), table([], facts, "facts")])
 
 
 def _parameters(parameters: Mapping[str, Mapping[str, float]]) -> Html:

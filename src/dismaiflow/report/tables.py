@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
+from dismaiflow.report.facts import card_facts
 from dismaiflow.report.grid import MARKED, Block, draw
 from dismaiflow.report.remarks import metric_reasons, score_remarks
 from dismaiflow.report.rows import (
@@ -122,20 +124,40 @@ def dataset_table(cards: Iterable[DatasetCard]) -> RenderableType:
         The cards.
     """
     cards = list(cards)
+    alloys = [card for card in cards if card.kind == "alloy"]
+    parts: list[RenderableType] = _alloy_table(alloys) if alloys else []
+    for card in cards:
+        if card.kind != "alloy":
+            parts += _facts_table(card)
+    for card in cards:
+        for warning in card_warnings(card):
+            parts.append(_item(f"{card.system}: {warning}", _WARNING))
+    return Group(*parts)
+
+
+def _alloy_table(cards: Sequence[DatasetCard]) -> list[RenderableType]:
+    """Return the table of alloy datasets and its legend."""
     headers = ["train", "val", "runs", "R-hat", "N_eff", "in set", "every", "slowest"]
     rows = [_dataset_cells(card) for card in cards]
     block = Block("", [card.system for card in cards], rows)
-    parts: list[RenderableType] = [draw(headers, [block], "dataset")]
     legend = (
         "runs: whether the Monte Carlo runs agree; N_eff: independent snapshots in all runs; "
         "in set: independent structures in train and val together; every: passes between "
         "independent snapshots, for the slowest observable"
     )
-    parts.append(Text(legend, style="dim"))
-    for card in cards:
-        for warning in card_warnings(card):
-            parts.append(_item(f"{card.system}: {warning}", _WARNING))
-    return Group(*parts)
+    return [draw(headers, [block], "dataset"), Text(legend, style="dim")]
+
+
+def _facts_table(card: DatasetCard) -> list[RenderableType]:
+    """Return what the card of another kind of system says, a line for each fact."""
+    grid = Table.grid(padding=(0, 2))
+    for label, text in [("structures", _counts(card)), *card_facts(card)]:
+        grid.add_row(Text(label, style="dim"), Text(text))
+    return [Text(f"{card.system}", style="bold"), grid]
+
+
+def _counts(card: DatasetCard) -> str:
+    return ", ".join(f"{name} {n:,}" for name, n in card.counts.items())
 
 
 def card_warnings(card: DatasetCard) -> list[str]:

@@ -97,6 +97,11 @@ def check_out_folder(target: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file as `write_bytes` does."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file and rename it into place, so that readers see the old one or the new one.
 
     Raises
@@ -106,7 +111,7 @@ def write_text(path: Path, text: str) -> None:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
         raise explain_os_error(error, path) from error
