@@ -279,7 +279,7 @@ def test_no_reference_at_all(refused: Callable[..., str]) -> None:
         ("alloy-300K-wied", "did you mean alloy-300K-wide"),
         ("alloy-300", "did you mean alloy-300K-narrow or alloy-300K-wide"),
         ("gone.yaml", "gone.yaml: no such file"),
-        ("lsc-lco", "lsc-lco is of kind interface; this version makes and scores alloys only"),
+        ("lsc-lco", "lsc-lco is of kind interface; this version scores alloys only"),
         ("amorphous-si", "amorphous-si is of kind amorphous"),
         ("alloy-300K-wide", "is a dataset of tiny, not of alloy-300K-wide"),
     ],
@@ -350,7 +350,7 @@ def test_wrong_words_for_datasets(
     ("system", "message"),
     [
         ("alloy-1500K-wid", "did you mean alloy-1500K-wide"),
-        ("amorphous-si", "makes and scores alloys only"),
+        ("lsc-lco", "--n-runs is for systems of kind alloy; lsc-lco is of kind interface"),
         ("gone.yaml", "no such file"),
     ],
 )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dismaiflow.cli.console import MAX_SEED, err, one_of, out, print_json
-from dismaiflow.cli.inputs import find_alloy
+from dismaiflow.cli import dataset_options as options
+from dismaiflow.cli.console import MAX_SEED, err, out, print_json
+from dismaiflow.cli.inputs import find_system, read_parents
 from dismaiflow.cli.run import run_flow
 from dismaiflow.cli.submitting import Submit, Tags, check_place, open_place, submit_flow
 from dismaiflow.errors import DismaiError
@@ -16,16 +17,16 @@ from dismaiflow.errors import DismaiError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jobflow import JobStore
+    from jobflow import Flow, JobStore
 
-    from dismaiflow.campaigns.alloy import AlloyBenchmarkMaker
     from dismaiflow.structures.dataset import Dataset
     from dismaiflow.systems import SystemSpec
 
 
 def dataset(
+    context: typer.Context,
     systems: Annotated[
-        list[str], typer.Argument(metavar="SYSTEM", help="Names or YAML files of alloys.")
+        list[str], typer.Argument(metavar="SYSTEM", help="Names or YAML files of systems.")
     ],
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Each dataset becomes a folder in it.")
@@ -37,102 +38,70 @@ def dataset(
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of all randomness.")] = 0,
     protocol: Annotated[
         str,
-        typer.Option(help="corrected: equilibrated runs; published: random starts, no burn-in."),
+        typer.Option(help="corrected; or published: the paper's procedure to the letter."),
     ] = "corrected",
-    n_runs: Annotated[int | None, typer.Option(min=1, help="Independent Monte Carlo runs.")] = None,
-    n_passes: Annotated[int | None, typer.Option(min=1, help="Passes of each run.")] = None,
-    interval: Annotated[
-        int | None, typer.Option(min=1, help="Passes between two snapshots.")
-    ] = None,
-    anneal_from: Annotated[
-        float,
-        typer.Option(min=0, help="K; above every ordering transition. corrected only."),
-    ] = 1500.0,
-    anneal_passes: Annotated[
-        int, typer.Option(min=0, help="Passes in which a run is cooled. corrected only.")
-    ] = 1000,
-    sampler: Annotated[
-        str, typer.Option(help="independent runs, or exchange: with replica exchange.")
-    ] = "independent",
-    thinning: Annotated[
-        str, typer.Option(help="none, or independent: snapshots a correlation time apart.")
-    ] = "none",
-    controls: Annotated[
-        bool, typer.Option(help="Score the controls and keep them with the dataset.")
-    ] = True,
-    n_control: Annotated[
-        int | None, typer.Option(min=1, help="Structures drawn of each control.")
-    ] = None,
+    n_runs: options.NRuns = None,
+    n_passes: options.NPasses = None,
+    interval: options.Interval = None,
+    anneal_from: options.AnnealFrom = 1500.0,
+    anneal_passes: options.AnnealPasses = 1000,
+    sampler: options.Sampler = "independent",
+    thinning: options.Thinning = "none",
+    controls: options.Controls = True,
+    n_control: options.NControl = None,
+    placement: options.Placement = "random",
+    exchanges: options.Exchanges = None,
+    parent: options.ParentFile = None,
+    quench_atoms: options.QuenchAtoms = None,
+    quench_rate: options.QuenchRate = None,
+    quench_potential: options.QuenchPotential = None,
+    split: options.Split = None,
     submit: Submit = False,
     tags: Tags = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Make datasets; those of one temperature share their Monte Carlo runs."""
+    """Make datasets. Alloys of one temperature share their Monte Carlo runs.
+
+    Interfaces and amorphous structures are made as they are before any relaxation.
+    """
     check_place(out_dir, submit)
-    from dismaiflow.alloy.jobs import ReplicaExchangeRunMaker
+    from dismaiflow.campaigns.datasets import DatasetsMaker
     from dismaiflow.report.tables import dataset_table
     from dismaiflow.settings import load_settings
 
-    specs = [find_alloy(name) for name in systems]
-    maker = build_maker(
+    specs = [find_system(name) for name in systems]
+    options.check_kinds(context, specs)
+    alloys = options.alloy_maker(
         protocol, thinning, n_control or load_settings().N_CONTROL, n_runs, n_passes, interval
     )
-    maker.dataset_maker.anneal_from = anneal_from
-    maker.dataset_maker.anneal_passes = anneal_passes
+    alloys.dataset_maker.anneal_from = anneal_from
+    alloys.dataset_maker.anneal_passes = anneal_passes
     if not controls:
-        maker.protocols = ()
-    if one_of("--sampler", sampler, ("independent", "exchange")) == "exchange":
-        if protocol == "published":
-            raise DismaiError("--sampler exchange needs --protocol corrected")
-        maker.dataset_maker.run_maker = ReplicaExchangeRunMaker()
+        alloys.protocols = ()
+    options.sample_by(alloys, sampler, protocol)
+    maker = DatasetsMaker(
+        alloy_maker=alloys,
+        interface_maker=options.interface_maker(protocol, placement, exchanges),
+        amorphous_maker=options.amorphous_maker(
+            protocol, split, quench_atoms, quench_rate, quench_potential
+        ),
+    )
     if out_dir is not None:
         check_targets(out_dir, specs)
     with open_place(submit) as place:
+        parents = read_parents(specs, parent, place.store)
+        flow = maker.make(specs, seed, n, parents)
         if submit:
-            submit_flow(maker.make(specs, seed, n), place, tags or (), json)
+            submit_flow(flow, place, tags or (), json)
             return
         assert out_dir is not None
-        made = make_datasets(maker, specs, out_dir, place.store, seed, n, json, tags or ())
+        made = make_datasets(flow, specs, out_dir, place.store, json, tags or ())
     if json:
         print_json({name: str(one.folder) for name, one in made.items()})
         return
     out.print(dataset_table([one.card for one in made.values()]))
     for one in made.values():
         out.print(f"wrote {one.folder}", soft_wrap=True)
-
-
-def build_maker(
-    protocol: str,
-    thinning: str,
-    n_control: int,
-    n_runs: int | None = None,
-    n_passes: int | None = None,
-    interval: int | None = None,
-) -> AlloyBenchmarkMaker:
-    """Turn options into a Maker.
-
-    Raises
-    ------
-    DismaiError
-        If a word is unknown.
-    """
-    from dismaiflow.alloy.flows import AlloyDatasetMaker
-    from dismaiflow.alloy.jobs import AssembleAlloyMaker
-    from dismaiflow.benchmark.flows import AlloyControlsMaker
-    from dismaiflow.campaigns.alloy import AlloyBenchmarkMaker
-
-    return AlloyBenchmarkMaker(
-        dataset_maker=AlloyDatasetMaker(
-            protocol=one_of("--protocol", protocol, ("corrected", "published")),
-            n_runs=n_runs,
-            n_passes=n_passes,
-            snapshot_interval=interval,
-            assemble_maker=AssembleAlloyMaker(
-                thinning=one_of("--thinning", thinning, ("none", "independent"))
-            ),
-        ),
-        controls_maker=AlloyControlsMaker(n=n_control),
-    )
 
 
 def check_targets(folder: Path, specs: Sequence[SystemSpec]) -> None:
@@ -144,16 +113,14 @@ def check_targets(folder: Path, specs: Sequence[SystemSpec]) -> None:
 
 
 def make_datasets(
-    maker: AlloyBenchmarkMaker,
+    flow: Flow,
     specs: Sequence[SystemSpec],
     folder: Path,
     store: JobStore,
-    seed: int,
-    n: int | None,
     quiet: bool,
     tags: Sequence[str] = (),
 ) -> dict[str, Dataset]:
-    """Run the flow and write one folder per system.
+    """Run a flow of `DatasetsMaker` and write one folder per system.
 
     Raises
     ------
@@ -162,7 +129,6 @@ def make_datasets(
     """
     from dismaiflow.store.datasets import DatasetDoc, export_dataset
 
-    flow = maker.make(specs, seed, n)
     done = run_flow(flow, store, quiet, tags)
     made: dict[str, Dataset] = {}
     lost: DismaiError | None = None
@@ -173,7 +139,7 @@ def make_datasets(
             lost = lost or error
             continue
         try:
-            found = done.result(flow.output["controls"][spec.name])
+            found = done.result(flow.output["controls"].get(spec.name, {}))
             document.card.controls = _plain_controls(found)
         except DismaiError as error:
             message = f"the controls could not be scored: {error}"

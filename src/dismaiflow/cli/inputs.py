@@ -9,6 +9,8 @@ from dismaiflow.errors import DismaiError
 from dismaiflow.settings import load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jobflow import JobStore
     from pydantic import ValidationError
 
@@ -35,13 +37,51 @@ def system_dirs() -> list[Path]:
 
 
 def find_alloy(name: str) -> SystemSpec:
-    """Return a system that must be an alloy, the kind that can be made and scored so far."""
+    """Return a system that must be an alloy, the kind that can be scored so far."""
     spec = find_system(name)
     if spec.kind != "alloy":
         raise DismaiError(
-            f"{spec.name} is of kind {spec.kind}; this version makes and scores alloys only"
+            f"{spec.name} is of kind {spec.kind}; this version scores alloys only"
         )
     return spec
+
+
+def read_parents(
+    specs: Sequence[SystemSpec], given: Path | None, store: JobStore
+) -> dict[str, StructuresRef]:
+    """Put the large structures that amorphous systems are cut from into the store.
+
+    Parameters
+    ----------
+    specs : sequence of SystemSpec
+        Systems of any kind.
+    given : Path, optional
+        A file that stands above what the spec names; for a single amorphous system.
+    store : JobStore
+        Where they go.
+
+    Returns
+    -------
+    dict of str to StructuresRef
+        By system; those that are to be melted and quenched are left out.
+
+    Raises
+    ------
+    DismaiError
+        If a file is missing, cannot be read, or holds something else than one structure.
+    """
+    from dismaiflow.amorphous.parent import parent_path, read_parent
+    from dismaiflow.store.structures import put_structures
+
+    amorphous = [spec for spec in specs if spec.kind == "amorphous"]
+    if given is not None and len(amorphous) > 1:
+        raise DismaiError("--parent is for one system; give the others a parent.file in their YAML")
+    found = {}
+    for spec in amorphous:
+        path = given or parent_path(spec)
+        if path is not None:
+            found[spec.name] = put_structures(store, read_parent(path, spec), chunk_size=1)
+    return found
 
 
 def read_reference(

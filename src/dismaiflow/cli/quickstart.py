@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dismaiflow.cli.console import MAX_SEED, out
-from dismaiflow.cli.dataset import build_maker, check_targets, make_datasets
+from dismaiflow.cli.dataset import check_targets, make_datasets
+from dismaiflow.cli.dataset_options import alloy_maker
 from dismaiflow.cli.inputs import card_controls, find_alloy
 from dismaiflow.cli.submitting import Submit, Tags, check_place, open_place, submit_flow
 
@@ -41,15 +42,16 @@ def quickstart(
     """Make the four alloy datasets at the paper's size, score the controls, write a report."""
     check_place(out_dir, submit, default=True)
     specs = [find_alloy(name) for name in ALLOYS]
-    maker = build_maker("corrected", "none", n_control, n_passes=n_passes)
+    maker = alloy_maker("corrected", "none", n_control, n_passes=n_passes)
+    flow = maker.make(specs, seed, n)
     if submit:
         with open_place(submit) as place:
-            submit_flow(maker.make(specs, seed, n), place, tags or (), json)
+            submit_flow(flow, place, tags or (), json)
         return
     folder = out_dir or Path("quickstart")
     check_targets(folder, specs)
     with open_place(submit) as place:
-        made = make_datasets(maker, specs, folder, place.store, seed, n, False, tags or ())
+        made = make_datasets(flow, specs, folder, place.store, False, tags or ())
     _report([one.card for one in made.values()], folder)
 
 

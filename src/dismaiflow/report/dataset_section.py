@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dismaiflow.report.dots import controls_plot
-from dismaiflow.report.facts import card_facts
+from dismaiflow.report.facts import card_facts, fact_text
 from dismaiflow.report.markup import Html, Page, code, details, group_row, join, table, tag
 from dismaiflow.report.pieces import card, cards, remark_list, row_name, value_cells, value_row
 from dismaiflow.report.plots import autocorrelation_plot, order_plot
@@ -68,10 +68,17 @@ def dataset_section(page: Page, dataset: DatasetCard, controls: Mapping[str, Con
         _cards(dataset),
         _sampling(page, dataset),
         _facts(page, dataset),
-        controls_part(page, controls, unreadable=bool(dataset.controls)),
+        _controls(page, dataset, controls),
         _provenance(page, dataset),
     ]
     return tag("section", *parts, class_="block")
+
+
+def _controls(page: Page, dataset: DatasetCard, controls: Mapping[str, ControlsDoc]) -> Html:
+    """Return the controls; nothing for a kind of system that has none so far."""
+    if dataset.kind != "alloy" and not dataset.controls:
+        return Html("")
+    return controls_part(page, controls, unreadable=bool(dataset.controls))
 
 
 def controls_section(page: Page, system: str, controls: Mapping[str, ControlsDoc]) -> Html:
@@ -245,7 +252,8 @@ def _facts(page: Page, dataset: DatasetCard) -> Html:
     facts = card_facts(dataset)
     if not facts:
         return Html("")
-    return join([page.heading(3, "Structures"), table([], facts, "facts")])
+    hint = tag("p", "Lengths in Å, areas in Å², angles in degrees.", class_="hint")
+    return join([page.heading(3, "Structures"), table([], facts, "facts"), hint])
 
 
 def _parameters(parameters: Mapping[str, Mapping[str, float]]) -> Html:
@@ -275,7 +283,7 @@ def _provenance(page: Page, dataset: DatasetCard) -> Html:
     if settings.get("protocol") == settings.get("name"):
         settings.pop("protocol", None)
     rows: list[Sequence[object]] = [
-        [_SETTINGS.get(key, key.replace("_", " ")), _setting(value)]
+        [_SETTINGS.get(key, key.replace("_", " ")), "none" if value is None else fact_text(value)]
         for key, value in settings.items()
     ]
     rows.append(["made", dataset.created])
@@ -292,10 +300,3 @@ def _provenance(page: Page, dataset: DatasetCard) -> Html:
     ]
     head = ["file", "structures", "SHA-256", "content hash"]
     return join([page.heading(3, "Provenance"), table([], rows, "facts"), table(head, files)])
-
-
-def _setting(value: object) -> str:
-    """Print a setting; numbers as they are."""
-    if value is None:
-        return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)

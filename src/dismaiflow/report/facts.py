@@ -36,11 +36,17 @@ def _facts(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, st
         if isinstance(value, dict) and any(isinstance(one, dict) for one in value.values()):
             yield from _facts(value, f"{label}: ")
         elif value not in (None, {}, []):
-            yield label, _text(value)
+            yield label, fact_text(value)
 
 
-def _text(value: Any) -> str:
-    """Write a number, a list or a mapping on one line."""
+def fact_text(value: Any) -> str:
+    """Write a number, a list or a mapping on one line.
+
+    Parameters
+    ----------
+    value : plain data
+        As it stands on a card.
+    """
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -48,9 +54,15 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.5g}"
     if isinstance(value, dict):
-        return ", ".join(f"{str(key).replace('_', ' ')} {_text(one)}" for key, one in value.items())
+        return ", ".join(f"{_key(key)} {fact_text(one)}" for key, one in value.items())
     if isinstance(value, list | tuple):
         nested = any(isinstance(one, list | tuple) for one in value)
-        shown = ("; " if nested else ", ").join(_text(one) for one in value[:_SHOWN])
+        shown = ("; " if nested else ", ").join(fact_text(one) for one in value[:_SHOWN])
         return shown if len(value) <= _SHOWN else f"{shown}, ... ({len(value)} in all)"
     return "none" if value is None else str(value)
+
+
+def _key(key: object) -> str:
+    """Return a key as a word; a number gets a colon, so that it is not taken for a value."""
+    word = str(key).replace("_", " ")
+    return f"{word}:" if word[:1].isdigit() else word

@@ -1,0 +1,197 @@
+"""The options of ``dismai dataset``, and the Makers that they make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dismaiflow.cli.console import one_of
+from dismaiflow.errors import DismaiError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dismaiflow.amorphous.flows import AmorphousSlicesMaker
+    from dismaiflow.campaigns.alloy import AlloyBenchmarkMaker
+    from dismaiflow.interfaces.flows import RandomInterfacesMaker
+    from dismaiflow.systems import SystemSpec
+
+_ALLOYS, _INTERFACES, _AMORPHOUS = "Alloys", "Interfaces", "Amorphous systems"
+
+#: By heading of the help, the kind of system that its options are for.
+_KIND_OF = {_ALLOYS: "alloy", _INTERFACES: "interface", _AMORPHOUS: "amorphous"}
+
+
+def _alloy(**settings: Any) -> Any:
+    return typer.Option(rich_help_panel=_ALLOYS, **settings)
+
+
+def _amorphous(*names: str, **settings: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=_AMORPHOUS, **settings)
+
+
+NRuns = Annotated[int | None, _alloy(min=1, help="Independent Monte Carlo runs.")]
+NPasses = Annotated[int | None, _alloy(min=1, help="Passes of each run.")]
+Interval = Annotated[int | None, _alloy(min=1, help="Passes between two snapshots.")]
+AnnealFrom = Annotated[
+    float, _alloy(min=0, help="K; above every ordering transition. corrected only.")
+]
+AnnealPasses = Annotated[
+    int, _alloy(min=0, help="Passes in which a run is cooled. corrected only.")
+]
+Sampler = Annotated[str, _alloy(help="independent runs, or exchange: with replica exchange.")]
+Thinning = Annotated[str, _alloy(help="none, or independent: snapshots a correlation time apart.")]
+Controls = Annotated[bool, _alloy(help="Score the controls and keep them with the dataset.")]
+NControl = Annotated[int | None, _alloy(min=1, help="Structures drawn of each control.")]
+
+Placement = Annotated[
+    str,
+    typer.Option(
+        help="Thickness and displacement: random, stratified or quasi-random.",
+        rich_help_panel=_INTERFACES,
+    ),
+]
+Exchanges = Annotated[
+    bool | None,
+    typer.Option(
+        help="Exchange ions between region and substrate, as for the training set of a potential.",
+        rich_help_panel=_INTERFACES,
+    ),
+]
+
+ParentFile = Annotated[
+    Path | None,
+    _amorphous("--parent", help="The large structure to slice; else it is melted and quenched."),
+]
+QuenchAtoms = Annotated[int | None, _amorphous(min=8, help="Atoms of the melt.")]
+QuenchRate = Annotated[float | None, _amorphous(min=0, help="Cooling, K/ps.")]
+QuenchPotential = Annotated[str | None, _amorphous(help="sw or tersoff.")]
+Split = Annotated[
+    str | None,
+    _amorphous(help="disjoint: train and val share no parent atoms; random: the paper's."),
+]
+
+
+def check_kinds(context: typer.Context, specs: Sequence[SystemSpec]) -> None:
+    """Refuse options for a kind of system that is not made.
+
+    Raises
+    ------
+    DismaiError
+        If there is one; names the option and the kind.
+    """
+    kinds = {spec.kind for spec in specs}
+    for parameter in context.command.params:
+        kind = _KIND_OF.get(getattr(parameter, "rich_help_panel", None) or "")
+        source = context.get_parameter_source(parameter.name or "")
+        given = source is not None and source.name != "DEFAULT"
+        if given and kind is not None and kind not in kinds:
+            raise DismaiError(
+                f"{parameter.opts[0]} is for systems of kind {kind}; "
+                f"{', '.join(spec.name for spec in specs)} is of kind {', '.join(sorted(kinds))}"
+            )
+
+
+def alloy_maker(
+    protocol: str,
+    thinning: str,
+    n_control: int,
+    n_runs: int | None = None,
+    n_passes: int | None = None,
+    interval: int | None = None,
+) -> AlloyBenchmarkMaker:
+    """Turn the options of alloys into a Maker.
+
+    Raises
+    ------
+    DismaiError
+        If a word is unknown.
+    """
+    from dismaiflow.alloy.flows import AlloyDatasetMaker
+    from dismaiflow.alloy.jobs import AssembleAlloyMaker
+    from dismaiflow.benchmark.flows import AlloyControlsMaker
+    from dismaiflow.campaigns.alloy import AlloyBenchmarkMaker
+
+    return AlloyBenchmarkMaker(
+        dataset_maker=AlloyDatasetMaker(
+            protocol=check_protocol(protocol),
+            n_runs=n_runs,
+            n_passes=n_passes,
+            snapshot_interval=interval,
+            assemble_maker=AssembleAlloyMaker(
+                thinning=one_of("--thinning", thinning, ("none", "independent"))
+            ),
+        ),
+        controls_maker=AlloyControlsMaker(n=n_control),
+    )
+
+
+def sample_by(maker: AlloyBenchmarkMaker, sampler: str, protocol: str) -> None:
+    """Give an alloy Maker the chosen sampler.
+
+    Raises
+    ------
+    DismaiError
+        If the word is unknown, or does not go with the protocol.
+    """
+    from dismaiflow.alloy.jobs import ReplicaExchangeRunMaker
+
+    if one_of("--sampler", sampler, ("independent", "exchange")) == "exchange":
+        if protocol == "published":
+            raise DismaiError("--sampler exchange needs --protocol corrected")
+        maker.dataset_maker.run_maker = ReplicaExchangeRunMaker()
+
+
+def interface_maker(protocol: str, placement: str, exchanges: bool | None) -> RandomInterfacesMaker:
+    """Turn the options of interfaces into a Maker.
+
+    Raises
+    ------
+    DismaiError
+        If a word is unknown, or does not go with the protocol.
+    """
+    from dismaiflow.interfaces.flows import RandomInterfacesMaker
+
+    ways = ("random", "stratified", "quasi-random")
+    chosen = one_of("--placement", placement, ways)
+    if protocol == "published" and chosen != "random":
+        raise DismaiError(f"--placement {chosen} needs --protocol corrected")
+    return RandomInterfacesMaker(
+        protocol=check_protocol(protocol), sampling=chosen, exchanges=exchanges
+    )
+
+
+def amorphous_maker(
+    protocol: str,
+    split: str | None,
+    n_atoms: int | None,
+    rate: float | None,
+    potential: str | None,
+) -> AmorphousSlicesMaker:
+    """Turn the options of amorphous systems into a Maker.
+
+    Raises
+    ------
+    DismaiError
+        If a word is unknown.
+    """
+    from dismaiflow.amorphous.flows import AmorphousSlicesMaker
+
+    by_protocol = "random" if protocol == "published" else "disjoint"
+    potentials = ("sw", "tersoff")
+    return AmorphousSlicesMaker(
+        protocol=check_protocol(protocol),
+        split=one_of("--split", split or by_protocol, ("disjoint", "random")),
+        n_quench_atoms=n_atoms,
+        quench_rate=rate,
+        quench_potential=None
+        if potential is None
+        else one_of("--quench-potential", potential, potentials),
+    )
+
+
+def check_protocol(protocol: str) -> Any:
+    """Return a protocol of datasets if it is one."""
+    return one_of("--protocol", protocol, ("corrected", "published"))
