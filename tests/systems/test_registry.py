@@ -27,7 +27,14 @@ NAMES = [
     "alloy-300K-narrow",
     "alloy-300K-wide",
     "amorphous-si",
+    "li2o-li-110",
+    "li2o-licl-100-li",
+    "li2o-licl-100-o",
+    "li2o-licl-110",
+    "li2o-mgs-110",
     "lsc-lco",
+    "lyc-lco",
+    "tiny-li2o-licl",
 ]
 
 
@@ -58,11 +65,11 @@ def write(folder: Path, name: str, stem: str | None = None) -> Path:
     return path
 
 
-def test_the_six_systems_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shipped_systems_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
     systems = list_systems()
     assert [spec.name for spec in systems] == NAMES
-    assert [spec.kind for spec in systems] == ["alloy"] * 4 + ["amorphous", "interface"]
+    assert [spec.kind for spec in systems] == ["alloy"] * 4 + ["amorphous"] + ["interface"] * 8
     assert load_catalogue().broken == {}
 
 
@@ -161,7 +168,7 @@ def test_a_broken_plug_in_or_file_stops_nothing_else(
     assert "key 'kind' is missing" in reasons
     assert get_system("good", extra_dirs=[tmp_path]).name == "good"
     with pytest.warns(UserWarning, match="left out"):
-        assert len(list_systems([tmp_path])) == 7
+        assert len(list_systems([tmp_path])) == len(NAMES) + 1
     with pytest.raises(DismaiError, match=r"bad\.yaml: key 'kind' is missing"):
         get_system("bad", extra_dirs=[tmp_path])
 
@@ -175,18 +182,20 @@ def test_templates_are_valid_and_commented(kind: str, tmp_path: Path) -> None:
     assert (spec.name, spec.kind) == ("my-system", kind)
     assert text.count("#") > 10
     assert SystemSpec.from_yaml(spec.to_yaml()) == spec
+    assert spec.n_atoms is not None
     assert spec.n_atoms <= 216
 
 
 def test_commented_keys_of_the_templates_are_real() -> None:
     """What a template shows as a comment must work once its mark is removed."""
     interface = new_system_yaml("interface", "x")
-    for key in ("matching", "polar_fix", "exchanges", "reference_energy"):
+    for key in ("matching", "terminations", "polar_fix", "exchanges", "reference_energy"):
         assert f"# {key}: " in interface
         interface = interface.replace(f"# {key}: ", f"{key}: ")
     parts = SystemSpec.from_yaml(interface).interface
     assert parts.matching is not None
-    assert parts.polar_fix is not None
+    assert parts.terminations == {"LiF": 0}
+    assert [fix.phase for fix in parts.polar_fix] == ["LiF"]
     assert parts.exchanges is not None
     alloy = new_system_yaml("alloy", "x").replace("# order_filter: ", "order_filter: ")
     assert SystemSpec.from_yaml(alloy).alloy.order_filter is not None

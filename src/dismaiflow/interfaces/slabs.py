@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: The surface cell itself.
 UNIT_MATRIX = ((1, 0), (0, 1))
 
-#: Dipoles per area within such a step are alike, e/Å: coordinates of three or four digits leave that.
+#: Step of dipoles per area, e/Å: within one they are alike, as rounded coordinates leave some.
 _DIPOLE_TIE = 0.02
 
 #: Gaps that differ by less are equal, Å.

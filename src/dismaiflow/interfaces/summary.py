@@ -17,6 +17,7 @@ from dismaiflow.interfaces.system import InterfaceSystem
 from dismaiflow.structures.files import explain_os_error
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from dismaiflow.interfaces.slab import Slab
@@ -164,7 +165,7 @@ def _slab_lines(system: InterfaceSystem) -> list[tuple[str, str]]:
             text += "; " + _moved(system, phase)
         lines.append((role, text))
         if len(built.terminations) > 1:
-            lines.append(("", "ways to cut it: " + "; ".join(map(_way, built.terminations))))
+            lines.append(("", f"ways to cut it: {_ways(built.terminations)}"))
     return lines
 
 
@@ -173,11 +174,15 @@ def _moved(system: InterfaceSystem, phase: str) -> str:
     return f"part of its outermost {fix.species} moved to the other side (Tasker 2b)"
 
 
-def _way(way: Termination) -> str:
-    units = "no whole formula units" if not way.stoichiometric else f"{way.formula_units:g} f.u."
-    polar = "" if way.dipole is None else f", dipole {way.dipole:.3g} e/Å"
-    ends = f"{'+'.join(way.lowest)} to {'+'.join(way.highest)}"
-    return f"{way.index}: {ends}, {units}{polar}"
+def _ways(ways: Sequence[Termination]) -> str:
+    """List the ways to cut a slab by their numbers, those that look alike together."""
+    alike: dict[str, list[int]] = {}
+    for way in ways:
+        units = f"{way.formula_units:g} f.u." if way.stoichiometric else "no whole formula units"
+        polar = "" if way.dipole is None else f", dipole {round(way.dipole, 3) + 0.0:g} e/Å"
+        ends = f"{'+'.join(way.lowest)} to {'+'.join(way.highest)}"
+        alike.setdefault(f"{ends}, {units}{polar}", []).append(way.index)
+    return "; ".join(f"{', '.join(map(str, n))}: {text}" for text, n in alike.items())
 
 
 def _region_lines(system: InterfaceSystem, rows: list[PlacementRow]) -> list[tuple[str, str]]:

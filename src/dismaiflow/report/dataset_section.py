@@ -283,7 +283,7 @@ def _provenance(page: Page, dataset: DatasetCard) -> Html:
     if settings.get("protocol") == settings.get("name"):
         settings.pop("protocol", None)
     rows: list[Sequence[object]] = [
-        [_SETTINGS.get(key, key.replace("_", " ")), "none" if value is None else fact_text(value)]
+        [_SETTINGS.get(key, key.replace("_", " ")), fact_text(value)]
         for key, value in settings.items()
     ]
     rows.append(["made", dataset.created])

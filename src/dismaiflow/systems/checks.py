@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, pairwise
 from typing import Any, Literal
 
 from dismaiflow.systems.blocks import (
@@ -49,6 +49,7 @@ OPTIONAL_KEYS: dict[str, tuple[str, ...]] = {
         "supercell",
         "matching",
         "slab_formula_units",
+        "terminations",
         "polar_fix",
         "exchanges",
         "vacuum",
@@ -85,6 +86,10 @@ def check_kind_keys(kind: Kind, keys: Mapping[str, Any], dataset: DatasetSpec) -
     for key, example in REQUIRED_KEYS[kind].items():
         if keys[key] is None:
             raise ValueError(f"key '{key}' is missing: add it, such as {key}: {example}")
+    if kind != "interface" and not keys["composition"]:
+        raise ValueError(
+            "key 'composition' is missing: add it, such as composition: {Fe: 154, Ni: 51, Cr: 51}"
+        )
     if kind == "alloy" and keys["cell"] is not None:
         raise ValueError("key 'cell' follows from lattice in an alloy: remove it")
     for key in ("sampling", "relaxation", "energy_filter"):
@@ -96,19 +101,23 @@ def check_kind_keys(kind: Kind, keys: Mapping[str, Any], dataset: DatasetSpec) -
 
 def check_charges(
     kind: Kind,
+    species: Sequence[str],
     composition: Composition,
     states: Mapping[str, float] | None,
     cations: Sequence[str] | None,
     anions: Sequence[str] | None,
     allow_charged: bool,
 ) -> None:
-    """Check oxidation states, cations and anions against the composition."""
+    """Check oxidation states, cations and anions against the species and their counts.
+
+    ``composition`` is empty while it is open; the species of an interface are then those of its
+    bulk phases.
+    """
+    where = "composition" if composition else "any bulk formula"
     for key, symbols in (("oxidation_states", states), ("cations", cations), ("anions", anions)):
         for symbol in symbols or ():
-            if symbol not in composition:
-                raise ValueError(
-                    f"key '{key}' names {symbol}, which is not in composition: remove it"
-                )
+            if symbol not in species:
+                raise ValueError(f"key '{key}' names {symbol}, which is not in {where}: remove it")
     both = set(cations or ()) & set(anions or ())
     if both:
         raise ValueError(f"key 'anions' repeats {min(both)} of cations: remove one")
@@ -118,7 +127,7 @@ def check_charges(
         )
     if states is None:
         return
-    for symbol in composition:
+    for symbol in species:
         if symbol not in states:
             raise ValueError(f"key 'oxidation_states' lacks {symbol}: add its charge")
     charge = sum(n * states[symbol] for symbol, n in composition.items())
@@ -204,6 +213,22 @@ def check_amorphous(composition: Composition, parent: Parent, block: Slice) -> N
             f"key 'parent.n_atoms' is {parent.n_atoms}, less than one block of {block.n_atoms} "
             "atoms: take a larger parent"
         )
+    quench = parent.quench
+    if quench is None:
+        return
+    if quench.n_atoms is not None and quench.n_atoms < block.n_atoms:
+        raise ValueError(
+            f"key 'parent.quench.n_atoms' is {quench.n_atoms}, less than one block of "
+            f"{block.n_atoms} atoms: take a larger parent"
+        )
+    named = ("melt_temperature", "quench_from", "quench_to", "final_temperature")
+    falling = [(key, getattr(quench, key)) for key in named if getattr(quench, key) is not None]
+    for (hot, above), (cold, below) in pairwise(falling):
+        if below > above:
+            raise ValueError(
+                f"key 'parent.quench.{cold}' is {below:g} K, above {hot} of {above:g} K: a quench "
+                "cools"
+            )
 
 
 def _check_phase(key: str, phase: str, phases: Sequence[str]) -> None:
@@ -239,6 +264,8 @@ def _check_slabs(parts: InterfaceParts) -> None:
     for phase, ((i, j), (k, m)) in (parts.supercell or {}).items():
         if i * m == j * k:
             raise ValueError(f"key 'supercell.{phase}' has determinant 0: its rows are parallel")
+    for phase in parts.terminations:
+        _check_phase("terminations", phase, slabs)
     if parts.supercell is None and parts.matching is None:
         raise ValueError(
             "key 'supercell' is missing: give the 2 x 2 matrix of each slab, or matching "
@@ -251,7 +278,7 @@ def _check_chemistry(
 ) -> None:
     """Check formulas, charges and counts of the phases against the composition."""
     wanted = set().union(*(phase.formula for phase in parts.bulk.values()))
-    for symbol in wanted ^ set(composition):
+    for symbol in sorted(wanted ^ set(composition)) if composition else ():
         where = "composition" if symbol in wanted else "bulk (any formula)"
         raise ValueError(f"{symbol} is missing from {where}: add it, or remove it from the other")
     for name, phase in parts.bulk.items():
@@ -261,7 +288,7 @@ def _check_chemistry(
                 f"key 'bulk.{name}.formula' has charge {charge:+g}: mend it or oxidation_states "
                 "(allow_charged: true if it is meant)"
             )
-    if parts.slab_formula_units is None:
+    if parts.slab_formula_units is None or not composition:
         return
     expected: Counter[str] = Counter()
     units = [*parts.slab_formula_units.items(), (parts.region.phase, parts.region.formula_units)]
@@ -276,11 +303,11 @@ def _check_chemistry(
         )
 
 
-def _check_region(parts: InterfaceParts, composition: Composition) -> None:
+def _check_region(parts: InterfaceParts, species: Sequence[str]) -> None:
     """Check the region, the exchanges, the polar fix and the order of placement."""
     region = parts.region
     _check_phase("region.phase", region.phase, list(parts.bulk))
-    for first, second in combinations_with_replacement(composition, 2):
+    for first, second in combinations_with_replacement(species, 2):
         try:
             region.min_distances.of(first, second)
         except KeyError:
@@ -291,14 +318,19 @@ def _check_region(parts: InterfaceParts, composition: Composition) -> None:
     placed = parts.bulk[region.phase].formula
     if region.placement.order is not None and sorted(region.placement.order) != sorted(placed):
         raise ValueError(f"key 'region.placement.order' must name each of {', '.join(placed)} once")
-    if parts.polar_fix is not None:
-        _check_phase("polar_fix.phase", parts.polar_fix.phase, list(parts.miller))
-        formula = parts.bulk[parts.polar_fix.phase].formula
-        if parts.polar_fix.species not in formula:
+    fixed: set[str] = set()
+    for i, fix in enumerate(parts.polar_fix):
+        key = f"polar_fix[{i}]" if len(parts.polar_fix) > 1 else "polar_fix"
+        _check_phase(f"{key}.phase", fix.phase, list(parts.miller))
+        formula = parts.bulk[fix.phase].formula
+        if fix.species not in formula:
             raise ValueError(
-                f"key 'polar_fix.species': {parts.polar_fix.phase} has no "
-                f"{parts.polar_fix.species}: use one of {', '.join(formula)}"
+                f"key '{key}.species': {fix.phase} has no {fix.species}: use one of "
+                f"{', '.join(formula)}"
             )
+        if fix.phase in fixed:
+            raise ValueError(f"key '{key}.phase' names {fix.phase} again: keep one entry for it")
+        fixed.add(fix.phase)
     for pair in parts.exchanges.limits if parts.exchanges else ():
         inside, outside = split_pair(pair)
         layer = parts.bulk[parts.substrate].formula
@@ -311,6 +343,7 @@ def _check_region(parts: InterfaceParts, composition: Composition) -> None:
 
 def check_interface(
     parts: InterfaceParts,
+    species: Sequence[str],
     composition: Composition,
     charges: Mapping[str, float] | None,
     cell: Cell | None,
@@ -321,15 +354,17 @@ def check_interface(
     ----------
     parts : InterfaceParts
         The blocks.
+    species : list of str
+        Every element of the interface.
     composition : dict
-        Atoms of each element in the whole interface.
+        Atoms of each element in the whole interface; empty while it is open.
     charges : dict or None
         Oxidation states, for the neutrality of each phase; None skips that check.
     cell : Cell or None
         The common cell, if the spec fixes one.
     """
     _check_slabs(parts)
-    _check_region(parts, composition)
+    _check_region(parts, species)
     _check_chemistry(parts, composition, charges)
     if cell is not None:
         needed = parts.vacuum + parts.region.thickness[1]
@@ -342,9 +377,9 @@ def check_interface(
     if parts.dft is None:
         return
     for symbol in (*parts.dft.hubbard_u, *parts.dft.potentials):
-        if symbol not in composition:
-            raise ValueError(f"key 'dft' names {symbol}, which is not in composition: remove it")
-    for symbol in composition if parts.dft.potentials else ():
+        if symbol not in species:
+            raise ValueError(f"key 'dft' names {symbol}, which is not in the system: remove it")
+    for symbol in species if parts.dft.potentials else ():
         if symbol not in parts.dft.potentials:
             raise ValueError(f"key 'dft.potentials' lacks {symbol}: add its PAW potential")
     for phase in parts.dft.bulk.kpoints if parts.dft.bulk else ():

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from dismaiflow.systems.fields import (
     Block,
@@ -48,7 +55,7 @@ class BulkPhase(Block):
     formula : dict
         Atoms of each element in one formula unit.
     cif : str, optional
-        A CIF file beside the YAML.
+        A CIF file beside the YAML, or in the package's library. Its cell is taken as it stands.
     cell : Cell, optional
         The conventional cell, to which Miller indices and surface vectors refer.
     space_group : str
@@ -112,16 +119,26 @@ class PolarFix(Block):
         The slab.
     species : str
         The ion that is moved.
-    fraction : float
-        Share of the surface plane that is moved.
+    fraction : float, optional
+        Share of the surface plane that is moved; computed from the charges if not given.
     method : {"tasker-2b"}
         Tasker, J. Phys. C 12, 4977 (1979).
     """
 
     phase: str
     species: Symbol
-    fraction: float = Field(default=0.5, gt=0, le=1)
+    fraction: float | None = Field(default=None, gt=0, le=1)
     method: Literal["tasker-2b"] = "tasker-2b"
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, dict | PolarFix) else value
+
+
+#: One mapping, or a list of them where both slabs are polar.
+PolarFixes = Annotated[
+    Annotated[tuple[PolarFix, ...], Field(min_length=1)], BeforeValidator(_as_list)
+]
 
 
 class MinDistances(Block):
@@ -365,7 +382,8 @@ class InterfaceParts(NamedTuple):
     supercell: dict[str, Matrix2] | None
     matching: Matching | None
     slab_formula_units: dict[str, PositiveInt] | None
-    polar_fix: PolarFix | None
+    terminations: dict[str, int]
+    polar_fix: tuple[PolarFix, ...]
     region: Region
     exchanges: Exchanges | None
     vacuum: float

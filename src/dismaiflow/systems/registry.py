@@ -12,8 +12,9 @@ from typing import Any
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.systems.checks import KINDS
+from dismaiflow.systems.data_files import LIBRARY
 from dismaiflow.systems.fields import suggestion
-from dismaiflow.systems.spec import LIBRARY, SystemSpec
+from dismaiflow.systems.spec import SystemSpec
 
 #: Installed packages offer systems in this group. An entry point gives a `SystemSpec`, the path
 #: of a YAML file, several of these, or a callable that returns any of them.

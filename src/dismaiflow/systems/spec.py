@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
     Discriminator,
     Field,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     PrivateAttr,
@@ -42,6 +43,7 @@ from dismaiflow.systems.checks import (
     check_sources,
     default_metrics,
 )
+from dismaiflow.systems.data_files import bulk_from_cif, find_data_file
 from dismaiflow.systems.fields import (
     Block,
     Cell,
@@ -58,29 +60,15 @@ from dismaiflow.systems.interface_blocks import (
     InterfaceParts,
     Matching,
     Matrix2,
-    PolarFix,
+    PolarFixes,
     Region,
 )
-
-#: Where the specs of the package and their data files lie.
-LIBRARY = Path(__file__).parent / "library"
+from dismaiflow.systems.parts import AlloyParts, AmorphousParts
 
 
-class AlloyParts(NamedTuple):
-    """The blocks of an alloy spec, those that must be there being there."""
-
-    lattice: Lattice
-    cluster_expansion: str | ExpansionData
-    temperature: float
-    order_filter: OrderFilter | None
-    sampling: Sampling
-
-
-class AmorphousParts(NamedTuple):
-    """The blocks of an amorphous spec."""
-
-    parent: Parent
-    block: Slice
+def _without_cif(sources: dict[str, str]) -> dict[str, str]:
+    """Move what is said of a CIF file to its phase, which no longer names the file."""
+    return {key.removesuffix("/cif"): text for key, text in sources.items()}
 
 
 def _expansion_tag(value: Any) -> str:
@@ -102,7 +90,9 @@ class SystemSpec(Block):
     description : str
         One line for lists.
     composition : dict
-        Atoms of each element in a structure; structures list their species in this order.
+        Atoms of each element in a structure; structures list their species in this order. An
+        interface may leave it out: it then follows from its slabs and region, and is empty here
+        until `dismaiflow.interfaces.system.InterfaceSystem` has built them.
     cell : Cell, optional
         The common cell, Å, where it is fixed. An alloy's follows from its lattice.
     oxidation_states : dict, optional
@@ -129,13 +119,15 @@ class SystemSpec(Block):
     parent, block
         Amorphous systems: `Parent`, `Slice`.
     bulk, miller, layers, substrate, surface_vectors, supercell, matching, slab_formula_units, \
-polar_fix, region, exchanges, vacuum, atom_order, dft
-        Interfaces. Mappings are by phase. ``layers`` counts the lattice planes of a slab before
-        its polar fix; ``substrate`` is the slab below, whose in-plane lattice the interface
-        takes (the first of ``miller`` by default); ``surface_vectors`` are u, v in the surface
-        and w out of it, as rows in the conventional cell; ``supercell`` is M of
-        (u_s, v_s) = M (u, v), and stands above ``matching``, which says how to find one;
-        ``vacuum`` is the least vacuum in Å; ``atom_order`` sorts the atoms of each species.
+terminations, polar_fix, region, exchanges, vacuum, atom_order, dft
+        Interfaces. Mappings are by phase. ``layers`` counts the planes of atoms of the finished
+        slab, both halves of a plane that ``polar_fix`` splits; ``substrate`` is the slab below,
+        whose in-plane lattice the interface takes (the first of ``miller`` by default);
+        ``surface_vectors`` are u, v in the surface and w out of it, as rows in the conventional
+        cell; ``supercell`` is M of (u_s, v_s) = M (u, v), and stands above ``matching``, which
+        says how to find one; ``terminations`` picks one of the ways to cut a slab, by the number
+        under which `dismai systems check` lists it; ``polar_fix`` is one mapping or a list of
+        them; ``vacuum`` is the least vacuum in Å; ``atom_order`` sorts the atoms of each species.
 
     Raises
     ------
@@ -146,7 +138,7 @@ polar_fix, region, exchanges, vacuum, atom_order, dft
     name: str
     kind: Kind
     description: str = ""
-    composition: Composition = Field(min_length=1)
+    composition: Composition = Field(default_factory=dict)
     cell: Cell | None = None
     oxidation_states: dict[Symbol, float] | None = None
     allow_charged: bool = False
@@ -178,7 +170,8 @@ polar_fix, region, exchanges, vacuum, atom_order, dft
     supercell: dict[str, Matrix2] | None = None
     matching: Matching | None = None
     slab_formula_units: dict[str, PositiveInt] | None = None
-    polar_fix: PolarFix | None = None
+    terminations: dict[str, NonNegativeInt] | None = None
+    polar_fix: PolarFixes | None = None
     region: Region | None = None
     exchanges: Exchanges | None = None
     vacuum: PositiveFloat | None = None
@@ -206,6 +199,7 @@ polar_fix, region, exchanges, vacuum, atom_order, dft
         self._fill_in()
         check_charges(
             self.kind,
+            self.species,
             self.composition,
             self.oxidation_states,
             self.cations,
@@ -226,7 +220,7 @@ polar_fix, region, exchanges, vacuum, atom_order, dft
             check_amorphous(self.composition, *self.amorphous)
         else:
             charges = None if self.allow_charged else self.oxidation_states
-            check_interface(self.interface, self.composition, charges, self.cell)
+            check_interface(self.interface, self.species, self.composition, charges, self.cell)
         check_sources(self.sources, self.model_dump(exclude={"sources"}))
         return self
 
@@ -244,9 +238,9 @@ polar_fix, region, exchanges, vacuum, atom_order, dft
         self._set(dataset=self.dataset.model_copy(update=defaults))
         states = self.oxidation_states or {}
         if self.cations is None and states:
-            self._set(cations=tuple(s for s in self.composition if states.get(s, 0) > 0))
+            self._set(cations=tuple(s for s in self.species if states.get(s, 0) > 0))
         if self.anions is None and states:
-            self._set(anions=tuple(s for s in self.composition if states.get(s, 0) < 0))
+            self._set(anions=tuple(s for s in self.species if states.get(s, 0) < 0))
         if self.kind == "interface":
             assert self.miller is not None
             defaults_ = {
@@ -298,6 +292,9 @@ polar_fix, region, exchanges, vacuum, atom_order, dft
         spec = cls.from_yaml(text, str(path), path=path)
         if isinstance(spec.cluster_expansion, str):
             spec.cluster_expansion_path()
+        for name, phase in (spec.bulk or {}).items():
+            if phase.cif is not None:
+                spec.cif_path(name)
         return spec
 
     @classmethod
@@ -344,6 +341,8 @@ polar_fix, region, exchanges, vacuum, atom_order, dft
     def to_yaml(self) -> str:
         """Return the spec as YAML, with everything that was filled in; `from_yaml` reads it."""
         data = self.model_dump(mode="json", exclude_none=True)
+        if not self.composition:
+            del data["composition"]
         sources = data.pop("sources")
         style: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 100}
         text: str = yaml.safe_dump(data, default_flow_style=None, **style)
@@ -362,19 +361,31 @@ polar_fix, region, exchanges, vacuum, atom_order, dft
         return self._path
 
     @property
-    def n_atoms(self) -> int:
-        """Number of atoms in a structure."""
-        return sum(self.composition.values())
+    def n_atoms(self) -> int | None:
+        """Number of atoms in a structure; None while the composition is open."""
+        return sum(self.composition.values()) or None
 
     @property
     def formula(self) -> str:
-        """The composition in one word, in the order of the spec (``Fe154Ni51Cr51``)."""
+        """The composition in one word, in the order of the spec (``Fe154Ni51Cr51``).
+
+        While it is open, the elements alone, joined by hyphens.
+        """
+        if not self.composition:
+            return "-".join(self.species)
         return "".join(f"{s}{n if n > 1 else ''}" for s, n in self.composition.items())
 
     @property
     def species(self) -> tuple[str, ...]:
-        """The elements, in the order in which a structure lists them."""
-        return tuple(self.composition)
+        """The elements, in the order in which a structure lists them.
+
+        While the composition is open: as the bulk formulas name them, cations before anions.
+        """
+        if self.composition or self.bulk is None:
+            return tuple(self.composition)
+        found = dict.fromkeys(symbol for phase in self.bulk.values() for symbol in phase.formula)
+        states, anions = self.oxidation_states or {}, self.anions or ()
+        return tuple(sorted(found, key=lambda s: s in anions or states.get(s, 0) < 0))
 
     @property
     def cell_vectors(self) -> Matrix3 | None:
@@ -413,6 +424,8 @@ polar_fix, region, exchanges, vacuum, atom_order, dft
         self._expect("interface")
         values = {key: getattr(self, key) for key in InterfaceParts._fields if key != "film"}
         film = next((phase for phase in values["miller"] if phase != self.substrate), "")
+        values["terminations"] = self.terminations or {}
+        values["polar_fix"] = self.polar_fix or ()
         return InterfaceParts(film=film, **values)
 
     def _expect(self, kind: Kind) -> None:
@@ -420,7 +433,10 @@ polar_fix, region, exchanges, vacuum, atom_order, dft
             raise DismaiError(f"system {self.name} is of kind {self.kind}, not {kind}")
 
     def self_contained(self) -> SystemSpec:
-        """Return the same alloy with its cluster expansion inside, for workers elsewhere.
+        """Return the same system with the content of its data files inside, for workers elsewhere.
+
+        The cluster expansion of an alloy is read; the CIF files of an interface become cells
+        with all their sites.
 
         Returns
         -------
@@ -430,8 +446,19 @@ polar_fix, region, exchanges, vacuum, atom_order, dft
         Raises
         ------
         DismaiError
-            If the file of the cluster expansion is missing or does not fit.
+            If a file is missing or does not fit.
         """
+        files = {name: p for name, p in (self.bulk or {}).items() if p.cif is not None}
+        if files:
+            read = {
+                name: bulk_from_cif(
+                    self.cif_path(name), phase, f"bulk.{name}.cif", self._origin or self.name
+                )
+                for name, phase in files.items()
+            }
+            data = self.model_dump() | {"bulk": {**(self.bulk or {}), **read}}
+            data["sources"] = _without_cif(self.sources)
+            return type(self).from_dict(data, self._origin, self._path)
         if not isinstance(self.cluster_expansion, str):
             return self
         path = self.cluster_expansion_path()
@@ -456,14 +483,17 @@ polar_fix, region, exchanges, vacuum, atom_order, dft
             If the system is no alloy, holds its cluster expansion itself, or the file is missing.
         """
         name = self.alloy.cluster_expansion
-        origin = self.origin or self.name
         if not isinstance(name, str):
+            origin = self.origin or self.name
             raise DismaiError(f"{origin}: key 'cluster_expansion' holds the data, not a file")
-        folders = [*([self._path.parent] if self._path else []), LIBRARY]
-        for folder in folders:
-            if (folder / name).is_file():
-                return folder / name
-        raise DismaiError(
-            f"{origin}: key 'cluster_expansion': no file {name} in "
-            f"{' or '.join(str(folder) for folder in folders)}: put it beside the YAML"
-        )
+        return self._data_file("cluster_expansion", name)
+
+    def cif_path(self, phase: str) -> Path:
+        """Return the CIF file of a bulk phase; a DismaiError if it has none or it is missing."""
+        bulk = self.interface.bulk.get(phase)
+        if bulk is None or bulk.cif is None:
+            raise DismaiError(f"{self.origin or self.name}: key 'bulk.{phase}' names no CIF file")
+        return self._data_file(f"bulk.{phase}.cif", bulk.cif)
+
+    def _data_file(self, key: str, name: str) -> Path:
+        return find_data_file(name, key, self.origin or self.name, self._path)
