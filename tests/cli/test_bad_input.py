@@ -350,7 +350,6 @@ def test_wrong_words_for_datasets(
     ("system", "message"),
     [
         ("alloy-1500K-wid", "did you mean alloy-1500K-wide"),
-        ("lsc-lco", "--n-runs is for systems of kind alloy; lsc-lco is of kind interface"),
         ("gone.yaml", "no such file"),
     ],
 )

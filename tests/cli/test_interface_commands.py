@@ -114,7 +114,7 @@ def test_check_tells_and_draws(dismai: Dismai, interface: Path, tmp_path: Path) 
     """Plain words, numbers for scripts, and three pictures that show something."""
     folder = tmp_path / "pictures"
     ran = dismai("systems", "check", interface, "--pictures", folder)
-    assert "mgo-lif: interface, Li6Mg4F6O4, 20 atoms" in ran.words
+    assert "mgo-lif: interface, Li6Mg4F6O4, 20 atoms: can be made; see the warnings" in ran.words
     assert "mean 4.28 %" in ran.words
     assert "2 formula units of LiF: Li2 F2; 2.5 to 3.5 Å thick" in ran.words
     # So small a cell is worth a warning.

@@ -47,6 +47,9 @@ _MATCHINGS = tuple(
 )
 #: Area below which a cell is too small for disorder if there is a larger one, Å^2.
 _LEAST_AREA = 60.0
+
+#: Shortest in-plane period that is sought, Å: in narrower cells the region sees its own images.
+_LEAST_PERIOD = 8.0
 #: Matches in which slabs without a dipole are sought.
 _N_MATCHES = 20
 
@@ -210,7 +213,8 @@ def _first_without_dipole(
     """Return the first match in which no slab stays polar, else the first one."""
     tried = []
     large = [match for match in matches if match.area > _LEAST_AREA]
-    for match in (large or matches)[:_N_MATCHES]:
+    wide = [match for match in large if match.lengths[0].min() > _LEAST_PERIOD]
+    for match in (wide or large or matches)[:_N_MATCHES]:
         supercells = match.substrate_supercell.tolist(), match.film_supercell.tolist()
         wanted = layers or (None, None)
         cuts = [
@@ -270,10 +274,11 @@ def _height(crystal: _Crystal, n: int) -> float:
 def _movable(
     crystal: _Crystal, supercell: list[list[int]], charges: Mapping[str, float], n: int
 ) -> str | None:
-    """Return the ion whose move neutralises a slab of n planes, at the lowest cost to it."""
-    for symbol in reversed(crystal.formula):
+    """Return the ion whose move neutralises a slab of n planes at the lowest Ewald energy."""
+    energies = {}
+    for symbol in crystal.formula:
         try:
-            build_neutral_slab(
+            move = build_neutral_slab(
                 crystal.name,
                 crystal.structure,
                 crystal.basis,
@@ -284,8 +289,9 @@ def _movable(
             )
         except DismaiError:
             continue
-        return symbol
-    return None
+        cells = 1 if move.in_supercell else abs(round(float(np.linalg.det(supercell))))
+        energies[symbol] = move.energy * cells / len(move.slab)
+    return min(energies, key=energies.__getitem__) if energies else None
 
 
 def _polar_text(crystals: Sequence[_Crystal], cuts: Sequence[_Cut], anion: str) -> str:

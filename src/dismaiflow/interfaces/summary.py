@@ -112,15 +112,18 @@ def check_interface(spec: SystemSpec, folder: Path, seed: int = 0) -> InterfaceC
             for row in rows
         ],
     }
+    warnings = _warnings(system, rows)
+    verdict = "can be made; see the warnings" if warnings else "in order"
+    what = f"{spec.kind}, {resolved.formula}, {resolved.n_atoms} atoms"
     return InterfaceCheck(
-        headline=f"{spec.name}: {spec.kind}, {resolved.formula}, {resolved.n_atoms} atoms",
+        headline=f"{spec.name}: {what}: {verdict}",
         lines=[
             ("supercell", "given" if spec.supercell else "found with the tolerances of matching"),
             *_match_lines(system),
             *_slab_lines(system),
             *_region_lines(system, rows),
         ],
-        warnings=_warnings(system, rows),
+        warnings=warnings,
         pictures=pictures,
         facts=facts,
     )
