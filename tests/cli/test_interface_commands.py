@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from cli.conftest import Dismai
 
-#: Atoms of the example of the template: 2 x 4 of each slab, and two LiF.
-COMPOSITION = {"Li": 6, "Mg": 4, "F": 6, "O": 4}
+#: Atoms of the example of the template: 32 of each slab, and six LiF.
+COMPOSITION = {"Li": 22, "Mg": 16, "F": 22, "O": 16}
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,8 @@ def test_the_folder_holds_random_interfaces(made: Path) -> None:
     symbols = [symbol for symbol, n in COMPOSITION.items() for _ in range(n)]
     for atoms in frames:
         assert atoms.get_chemical_symbols() == symbols
-        # 4.21 Å of MgO below and above; two planes each, half of 4.21 and of 4.03 Å high.
-        assert atoms.cell.lengths()[:2] == pytest.approx([4.21, 4.21])
+        # Two cells of MgO, 4.21 Å, along a and b; two planes each, half of 4.21 and of 4.03 Å high.
+        assert atoms.cell.lengths()[:2] == pytest.approx([8.42, 8.42])
         assert np.ptp(atoms.positions[:, 2]) == pytest.approx(
             2.105 + atoms.info["thickness"] + 2.015, abs=1e-6
         )
@@ -66,7 +66,7 @@ def test_the_folder_holds_random_interfaces(made: Path) -> None:
     assert found["composition"] == COMPOSITION
     assert found["counts"] == {"train": 24, "val": 6}
     assert found["statistics"]["invalid"] == 0
-    assert found["statistics"]["region_atoms"] == {"Li": 2, "F": 2}
+    assert found["statistics"]["region_atoms"] == {"Li": 6, "F": 6}
     # Both square: the film is 4.03 Å wide where the substrate has 4.21.
     assert found["statistics"]["match"]["mean_mismatch_percent"] == pytest.approx(
         100 * (1 - 4.03 / 4.21), abs=1e-3
@@ -114,11 +114,9 @@ def test_check_tells_and_draws(dismai: Dismai, interface: Path, tmp_path: Path) 
     """Plain words, numbers for scripts, and three pictures that show something."""
     folder = tmp_path / "pictures"
     ran = dismai("systems", "check", interface, "--pictures", folder)
-    assert "mgo-lif: interface, Li6Mg4F6O4, 20 atoms: can be made; see the warnings" in ran.words
+    assert "mgo-lif: interface, Li22Mg16F22O16, 76 atoms: in order" in ran.words
     assert "mean 4.28 %" in ran.words
-    assert "2 formula units of LiF: Li2 F2; 2.5 to 3.5 Å thick" in ran.words
-    # So small a cell is worth a warning.
-    assert "only 4.21 Å wide" in " ".join(ran.err.split())
+    assert "6 formula units of LiF: Li6 F6; 3.5 to 4.5 Å thick" in ran.words
     names = ["film.png", "random-interface.png", "substrate.png"]
     assert sorted(contents(folder)) == names
     for name in names:
@@ -126,8 +124,15 @@ def test_check_tells_and_draws(dismai: Dismai, interface: Path, tmp_path: Path) 
         assert pixels.shape[0] > 200
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
     found = json.loads(dismai("systems", "check", interface, "--pictures", folder, "--json").out)
-    assert found["n_atoms"] == 20
-    assert [row["thickness"] for row in found["placement"]] == [2.5, 3.0, 3.5]
+    assert found["n_atoms"] == 76
+    assert [row["thickness"] for row in found["placement"]] == [3.5, 4.0, 4.5]
+
+
+def test_check_warns(dismai: Dismai, tmp_path: Path) -> None:
+    """The Li row of Table S4 is one cell of Li wide, 3.29 Å, and its region sees itself."""
+    ran = dismai("systems", "check", "li2o-li-110", "--pictures", tmp_path)
+    assert "67 atoms: can be made; see the warnings" in ran.words
+    assert "only 3.29 Å wide" in " ".join(ran.err.split())
 
 
 def test_a_spec_from_two_crystals(dismai: Dismai, tmp_path: Path) -> None:
@@ -195,8 +200,8 @@ def test_a_region_without_room(dismai: Dismai, interface: Path, tmp_path: Path) 
     path = tmp_path / "full.yaml"
     path.write_text(
         interface.read_text()
-        .replace("{Li: 6, Mg: 4, F: 6, O: 4}", "{Li: 9, Mg: 4, F: 9, O: 4}")
-        .replace("formula_units: 2", "formula_units: 5")
+        .replace("{Li: 22, Mg: 16, F: 22, O: 16}", "{Li: 36, Mg: 16, F: 36, O: 16}")
+        .replace("formula_units: 6", "formula_units: 20")
     )
     for words in (("systems", "check", path), ("dataset", path, "--out", tmp_path / "out")):
         line = dismai(*words, "--json").refusal

@@ -67,7 +67,7 @@ def test_a_set_does_not_depend_on_its_jobs(run: Callable[..., DatasetDoc]) -> No
 def test_stratified_thickness_falls_into_every_stratum(
     run: Callable[..., DatasetDoc], store: JobStore
 ) -> None:
-    """Ten structures, one in each tenth of the range of 2.5 to 3.5 Å."""
+    """Ten structures, one in each tenth of the range of 3.5 to 4.5 Å."""
     maker = RandomInterfacesMaker(sampling="stratified")
     document = run(maker.make(mgo_lif(), seed=1, n_structures=10))
     drawn = [
@@ -75,7 +75,7 @@ def test_stratified_thickness_falls_into_every_stratum(
         for name in ("train", "val")
         for value in get_structures(store, document.sets[name]).labels["thickness"].tolist()
     ]
-    assert sorted(int((value - 2.5) * 10) for value in drawn) == list(range(10))
+    assert sorted(int((value - 3.5) * 10) for value in drawn) == list(range(10))
 
 
 def test_exchanges_stand_on_the_card(run: Callable[..., DatasetDoc]) -> None:
@@ -88,7 +88,9 @@ def test_exchanges_stand_on_the_card(run: Callable[..., DatasetDoc]) -> None:
     counts = exchanged.card.statistics["exchanged_Li_Mg"]
     assert set(counts) == {"0", "1"} and sum(counts.values()) == 12
     assert (
-        exchanged.card.composition == without.card.composition == {"Li": 6, "Mg": 4, "F": 6, "O": 4}
+        exchanged.card.composition
+        == without.card.composition
+        == {"Li": 22, "Mg": 16, "F": 22, "O": 16}
     )
     assert exchanged.card.statistics["invalid"] == 0
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jobflow import Flow, Maker, OnMissing
 
 from dismaiflow.errors import DismaiError
+from dismaiflow.interfaces.generator import GIVE_UP_AFTER, RandomInterfaces
 from dismaiflow.interfaces.jobs import AssembleInterfacesMaker, RandomInterfacesPartMaker
 from dismaiflow.interfaces.sampling import SamplingKind
 from dismaiflow.interfaces.system import InterfaceSystem
@@ -52,8 +53,8 @@ class RandomInterfacesMaker(Maker):
         Parameters
         ----------
         spec : SystemSpec
-            The interface. Its slabs are built and matched here already, so that what is wrong
-            with it is said before anything runs.
+            The interface. Its slabs are built and the first structures tried here already, so
+            that what is wrong with it is said before anything runs.
         seed : int
             Seed of all randomness. A structure depends on it and on its own index, not on how the
             set is cut into jobs.
@@ -75,13 +76,19 @@ class RandomInterfacesMaker(Maker):
         n = n_structures or spec.dataset.n_structures
         if n < 2:
             raise DismaiError("a dataset needs two structures at least, one of them to validate")
-        whole = InterfaceSystem.from_spec(spec).spec
+        system = InterfaceSystem.from_spec(spec)
+        whole = system.spec
         draw: dict[str, Any] = {
             "seed": seed,
             "n_total": n,
             "sampling": self.sampling,
             "exchanges": self.exchanges,
         }
+        generator = RandomInterfaces(system.host, whole.interface, whole.species)
+        try:
+            generator.generate(range(min(n, GIVE_UP_AFTER)), **draw)
+        except DismaiError as error:
+            raise DismaiError(f"{spec.origin or spec.name}: {error}") from None
         parts = []
         for first in range(0, n, self.structures_per_job):
             last = min(first + self.structures_per_job, n)

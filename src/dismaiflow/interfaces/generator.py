@@ -211,7 +211,7 @@ class RandomInterfaces:
         ------
         DismaiError
             If exchanges are asked for that the spec does not describe, the sampling is unknown,
-            or not one of the first `GIVE_UP_AFTER` structures can be made.
+            or not one of the structures 0 to `GIVE_UP_AFTER` - 1 can be made.
         """
         wanted = [int(i) for i in indices]
         total = max(wanted, default=-1) + 1 if n_total is None else n_total
@@ -228,7 +228,8 @@ class RandomInterfaces:
                 kept.append(row)
                 continue
             failures.append(FailedPlacement(index, self._no_room(design[row, 0])))
-            if not made and len(failures) >= min(GIVE_UP_AFTER, max(total, 1)):
+            # Only the beginning of a set tells of all of it; elsewhere a run of bad luck may do.
+            if index == len(failures) - 1 >= min(GIVE_UP_AFTER, total) - 1:
                 raise self._give_up(len(failures))
         labels: dict[str, NDArray[Any]] = {"index": np.array(wanted, dtype=np.int64)[kept]}
         for column, name in enumerate(("thickness", "shift_a", "shift_b")):

@@ -80,7 +80,7 @@ class Match:
 
     @property
     def mismatches(self) -> NDArray[np.float64]:
-        """|film| / |substrate| - 1 of a and b, shape (2,)."""
+        """``|film| / |substrate| - 1`` of a and b, shape (2,)."""
         return mismatch(self.substrate, self.film)
 
     @property
@@ -122,7 +122,7 @@ class Match:
 
 
 def mismatch(substrate: ArrayLike, film: ArrayLike) -> NDArray[np.float64]:
-    """Return |B| / |A| - 1 of each pair of vectors, A of the substrate and B of the film.
+    """Return ``|B| / |A| - 1`` of each pair of vectors, A of the substrate and B of the film.
 
     The substrate is slab 1 of Table S4, whose mean mismatches follow from this definition.
 
@@ -357,7 +357,8 @@ def _none_found(
             f"{start}tolerances, nor within much wider ones: raise max_area, or choose other "
             "surfaces in 'miller'"
         )
-    best = min(near, key=lambda match: max(_excess(match, surfaces, matching)))
+    # Of all that are near, people want the one that strains the film least.
+    best = min(near, key=lambda match: float(np.linalg.norm(match.principal_strains)))
     names = "max_area_ratio_tol", "max_length_tol", "max_angle_tol"
     raised = [
         f"{name} to {np.ceil(need * 1000 + 1) / 1000:.3f}"
