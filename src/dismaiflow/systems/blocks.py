@@ -198,6 +198,45 @@ DATASET_BLOCKS: dict[str, dict[str, type[Block]]] = {
 }
 
 
+class Quench(Block):
+    """Melt-quench that makes a parent where none is given.
+
+    What is left out is chosen by the package (`dismaiflow.amorphous.melt_quench`).
+
+    Parameters
+    ----------
+    n_atoms : int, optional
+        Atoms of the parent that is made, where it is not to be as large as the spec's.
+    potential : {"sw", "tersoff"}, optional
+        Stillinger-Weber or Tersoff.
+    ensemble : {"nvt", "npt"}, optional
+        Constant volume, at the density of the parent, or zero pressure.
+    melt_temperature, melt_time : float, optional
+        K and ps at which the crystal is melted.
+    quench_from, equilibration_time : float, optional
+        K at which the slow cooling begins, and ps for which the liquid is held there.
+    quench_to, quench_rate : float, optional
+        K at which the slow cooling ends, and its rate in K/ps (1 K/ps is 1e12 K/s).
+    final_temperature, cool_time : float, optional
+        K to which the solid is cooled then, and the ps that this takes.
+    timestep : float, optional
+        ps.
+    """
+
+    n_atoms: PositiveInt | None = None
+    potential: Literal["sw", "tersoff"] | None = None
+    ensemble: Literal["nvt", "npt"] | None = None
+    melt_temperature: PositiveFloat | None = None
+    melt_time: PositiveFloat | None = None
+    quench_from: PositiveFloat | None = None
+    equilibration_time: PositiveFloat | None = None
+    quench_to: PositiveFloat | None = None
+    quench_rate: PositiveFloat | None = None
+    final_temperature: PositiveFloat | None = None
+    cool_time: PositiveFloat | None = None
+    timestep: PositiveFloat | None = None
+
+
 class Parent(Block):
     """The large disordered structure that is cut into blocks.
 
@@ -206,14 +245,17 @@ class Parent(Block):
     n_atoms : int
         Its number of atoms.
     file : str, optional
-        An extxyz file beside the YAML that holds it. Without one it is made by melt-quench.
+        A file beside the YAML that holds it. Without one it is made by melt-quench.
     density : float, optional
         Density at which it is made, g/cm^3.
+    quench : Quench, optional
+        How it is made.
     """
 
     n_atoms: PositiveInt
     file: str | None = None
     density: PositiveFloat | None = None
+    quench: Quench | None = None
 
 
 class Slice(Block):
@@ -229,7 +271,15 @@ class Slice(Block):
         Atoms of a block, after atoms were added or removed.
     face_grid : 2 int
         Regions into which each face is divided to measure its density.
+    skin : float, optional
+        Depth below a cut face to which atoms are counted, added and removed, Å; by default the
+        distance of first neighbours in the parent.
+    min_distance : float, optional
+        How near an added atom may come to another, Å; by default three quarters of that
+        distance.
     """
 
     n_atoms: PositiveInt
     face_grid: tuple[PositiveInt, PositiveInt] = (2, 2)
+    skin: PositiveFloat | None = None
+    min_distance: PositiveFloat | None = None

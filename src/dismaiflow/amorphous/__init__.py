@@ -1,0 +1,1 @@
+"""Amorphous systems: parents made by melt-quench or given, cut into blocks."""
