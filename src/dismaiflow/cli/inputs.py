@@ -40,9 +40,7 @@ def find_alloy(name: str) -> SystemSpec:
     """Return a system that must be an alloy, the kind that can be scored so far."""
     spec = find_system(name)
     if spec.kind != "alloy":
-        raise DismaiError(
-            f"{spec.name} is of kind {spec.kind}; this version scores alloys only"
-        )
+        raise DismaiError(f"{spec.name} is of kind {spec.kind}; this version scores alloys only")
     return spec
 
 
