@@ -267,11 +267,14 @@ def test_zones_share_the_length_as_the_sets_share_the_blocks():
     zones = split_zones(lengths, edges, 0.8, SEED)
     assert (zones["train"].length, zones["val"].length) == pytest.approx((80, 20))
     assert zones["val"].start == pytest.approx(zones["train"].start + 80)
-    # Never less than a block.
+    # A block and a quarter at least, 25 of 100 for blocks of 20.
+    zones = split_zones(lengths, np.full(3, 20.0), 0.8, SEED)
+    assert (zones["train"].length, zones["val"].length) == pytest.approx((75, 25))
+    # Blocks of 40 leave 20, which are shared as the structures are: 40 + 4 and 40 + 16.
     zones = split_zones(lengths, np.full(3, 40.0), 0.8, SEED)
-    assert (zones["train"].length, zones["val"].length) == pytest.approx((60, 40))
+    assert (zones["train"].length, zones["val"].length) == pytest.approx((56, 44))
     zones = split_zones(lengths, np.full(3, 40.0), 0.1, SEED)
-    assert (zones["train"].length, zones["val"].length) == pytest.approx((40, 60))
+    assert (zones["train"].length, zones["val"].length) == pytest.approx((42, 58))
 
 
 def test_offsets_are_uniform_over_the_parent(gas):

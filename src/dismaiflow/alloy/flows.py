@@ -10,6 +10,7 @@ from jobflow import Flow, Job, Maker, OnMissing
 from dismaiflow.alloy.jobs import AlloyRunMaker, AssembleAlloyMaker, ReplicaExchangeRunMaker
 from dismaiflow.alloy.sampling import SamplingSettings
 from dismaiflow.errors import DismaiError
+from dismaiflow.structures.dataset import check_request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,10 +78,7 @@ class AlloyDatasetMaker(Maker):
         names = [spec.name for spec in specs]
         if not names or len(set(names)) < len(names):
             raise DismaiError("name the systems to make, each once")
-        if n_structures is not None and n_structures < 2:
-            raise DismaiError("a dataset needs two structures at least, one of them to validate")
-        if not 0 <= seed < 2**63:
-            raise DismaiError(f"a seed is a whole number from 0 to 2**63 - 1, got {seed}")
+        check_request(seed, n_structures)
         jobs: list[Job | Flow] = []
         shared: dict[tuple[str, ...], list[object]] = {}
         outputs = {}

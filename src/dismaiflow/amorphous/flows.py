@@ -16,6 +16,7 @@ from dismaiflow.amorphous.jobs import (
 from dismaiflow.amorphous.lammps_engine import check_elements
 from dismaiflow.amorphous.slicing import Split, check_size
 from dismaiflow.errors import DismaiError
+from dismaiflow.structures.dataset import check_request
 
 if TYPE_CHECKING:
     from dismaiflow.store.structures import StructuresRef
@@ -92,10 +93,7 @@ class AmorphousSlicesMaker(Maker):
             If the system is not amorphous, the sizes make no sense, the spec names a file for
             its parent and none was given, or the potential does not know the elements.
         """
-        if n_structures is not None and n_structures < 2:
-            raise DismaiError("a dataset needs two structures at least, one of them to validate")
-        if not 0 <= seed < 2**63:
-            raise DismaiError(f"a seed is a whole number from 0 to 2**63 - 1, got {seed}")
+        check_request(seed, n_structures)
         split: Split = self.split or ("disjoint" if self.protocol == "corrected" else "random")
         first = self._given(spec, parent) if parent else self._made(spec, seed, split)
         cut = self.slice_maker.make(spec, first.output, seed, n_structures, split, self.protocol)

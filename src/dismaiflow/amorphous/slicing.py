@@ -37,6 +37,9 @@ _DECIMALS = 8
 #: parent is as many blocks long along each.
 _AXIS = 0
 
+#: Length of the shorter zone of the disjoint split, in blocks, where the parent allows.
+_LEAST_ZONE = 1.25
+
 #: Children of the seed.
 _SHIFT, _SETS = 0, {"train": 1, "val": 2}
 
@@ -144,8 +147,10 @@ def split_zones(
 ) -> dict[str, Zone]:
     """Divide a parent into a zone to train on and one to validate on.
 
-    The zones share the length as the sets share the blocks, but each is one block long at least.
-    Where they begin is drawn from the seed.
+    The zones share the length as the sets share the blocks. A zone of one block would leave its
+    blocks no choice along this axis, so each is `_LEAST_ZONE` blocks long, or, in a parent too
+    small for that, takes its share of what is left over two blocks. Where they begin is drawn
+    from the seed.
 
     Parameters
     ----------
@@ -163,7 +168,12 @@ def split_zones(
     """
     length, edge = float(lengths[_AXIS]), float(edges[_AXIS])
     _check_room(length / edge)
-    validation = min(max((1 - train_fraction) * length, edge), length - edge)
+
+    def least(share: float) -> float:
+        return min(edge + share * (length - 2 * edge), _LEAST_ZONE * edge)
+
+    wanted = max((1 - train_fraction) * length, least(1 - train_fraction))
+    validation = min(wanted, length - least(train_fraction))
     start = float(_rng(seed, _SHIFT).random() * length)
     training = length - validation
     return {"train": Zone(start, training), "val": Zone(start + training, validation)}

@@ -74,6 +74,22 @@ Split = Annotated[
 ]
 
 
+def check_parent(context: typer.Context) -> None:
+    """Refuse a parent together with how one would be made.
+
+    Raises
+    ------
+    DismaiError
+        If both are given.
+    """
+    if context.params.get("parent") is None:
+        return
+    for name in ("quench_atoms", "quench_rate", "quench_potential"):
+        if context.params.get(name) is not None:
+            option = "--" + name.replace("_", "-")
+            raise DismaiError(f"{option} is for a parent that is made, and --parent gives one")
+
+
 def check_kinds(context: typer.Context, specs: Sequence[SystemSpec]) -> None:
     """Refuse options for a kind of system that is not made.
 

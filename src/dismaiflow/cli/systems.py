@@ -150,15 +150,28 @@ def check(
 
         AlloySystem.from_spec(spec)
     if spec.kind == "amorphous":
-        from dismaiflow.amorphous.parent import parent_path, read_parent
-
-        path = parent_path(spec)
-        if path is not None:
-            read_parent(path, spec)
+        _check_amorphous(spec)
     if json:
         print_json({"system": spec.name, "kind": spec.kind, "composition": spec.composition})
         return
     out.print(f"{spec.name}: {spec.kind}, {spec.formula}, {spec.n_atoms} atoms: in order")
+
+
+def _check_amorphous(spec: SystemSpec) -> None:
+    """Read the parent if the spec names one, and warn if it is too small to be divided."""
+    from dismaiflow.amorphous.jobs import quench_settings
+    from dismaiflow.amorphous.parent import parent_path, read_parent
+    from dismaiflow.amorphous.slicing import check_size
+
+    path = parent_path(spec)
+    if path is not None:
+        n_atoms = int(read_parent(path, spec).n_atoms[0])
+    else:
+        n_atoms = quench_settings(spec).n_atoms
+    try:
+        check_size(n_atoms, spec.amorphous.block.n_atoms)
+    except DismaiError as error:
+        err.print(str(error), style="yellow", markup=False, soft_wrap=True)
 
 
 def _check_interface(spec: SystemSpec, folder: Path, seed: int, json: bool) -> None:

@@ -12,6 +12,7 @@ from dismaiflow.interfaces.generator import GIVE_UP_AFTER, RandomInterfaces
 from dismaiflow.interfaces.jobs import AssembleInterfacesMaker, RandomInterfacesPartMaker
 from dismaiflow.interfaces.sampling import SamplingKind
 from dismaiflow.interfaces.system import InterfaceSystem
+from dismaiflow.structures.dataset import check_request
 
 if TYPE_CHECKING:
     from dismaiflow.systems import SystemSpec
@@ -71,11 +72,8 @@ class RandomInterfacesMaker(Maker):
         DismaiError
             If the system is no interface, cannot be built, or the sizes make no sense.
         """
-        if not 0 <= seed < 2**63:
-            raise DismaiError(f"a seed is a whole number from 0 to 2**63 - 1, got {seed}")
         n = n_structures or spec.dataset.n_structures
-        if n < 2:
-            raise DismaiError("a dataset needs two structures at least, one of them to validate")
+        check_request(seed, n)
         system = InterfaceSystem.from_spec(spec)
         whole = system.spec
         draw: dict[str, Any] = {

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 #: Longest list that is written out.
 _SHOWN = 12
 
+#: What is told in another place.
+_ELSEWHERE = ("warnings",)
+
 
 def card_facts(card: DatasetCard) -> list[tuple[str, str]]:
     """Return the statistics of a card that is no alloy's, one line each.
@@ -35,8 +38,15 @@ def _facts(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, st
         label = f"{above}{key}".replace("_", " ")
         if isinstance(value, dict) and any(isinstance(one, dict) for one in value.values()):
             yield from _facts(value, f"{label}: ")
-        elif value not in (None, {}, []):
+        elif value not in (None, {}, []) and key not in _ELSEWHERE and not _is_curve(value):
             yield label, fact_text(value)
+
+
+def _is_curve(value: Any) -> bool:
+    """Say whether this is a long list, or holds one: the card has it, and no line could."""
+    if isinstance(value, dict):
+        return any(_is_curve(one) for one in value.values())
+    return isinstance(value, list | tuple) and len(value) > _SHOWN
 
 
 def fact_text(value: Any) -> str:
@@ -54,12 +64,16 @@ def fact_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.5g}"
     if isinstance(value, dict):
-        return ", ".join(f"{_key(key)} {fact_text(one)}" for key, one in value.items())
+        return ", ".join(f"{_key(key)} {_inner(one)}" for key, one in value.items())
     if isinstance(value, list | tuple):
-        nested = any(isinstance(one, list | tuple) for one in value)
-        shown = ("; " if nested else ", ").join(fact_text(one) for one in value[:_SHOWN])
-        return shown if len(value) <= _SHOWN else f"{shown}, ... ({len(value)} in all)"
+        return ", ".join(map(_inner, value))
     return "none" if value is None else str(value)
+
+
+def _inner(value: Any) -> str:
+    """Write a part of a list or a mapping, lists in brackets."""
+    text = fact_text(value)
+    return f"[{text}]" if isinstance(value, list | tuple) else text
 
 
 def _key(key: object) -> str:

@@ -41,6 +41,27 @@ def package_versions(
     return found
 
 
+def check_request(seed: int, n_structures: int | None) -> None:
+    """Check what is asked of the Maker of a dataset.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of all randomness.
+    n_structures : int or None
+        Structures of the dataset.
+
+    Raises
+    ------
+    DismaiError
+        If there could be no validation set, or documents could not hold the seed.
+    """
+    if n_structures is not None and n_structures < 2:
+        raise DismaiError("a dataset needs two structures at least, one of them to validate")
+    if not 0 <= seed < 2**63:
+        raise DismaiError(f"a seed is a whole number from 0 to 2**63 - 1, got {seed}")
+
+
 class DatasetCard(BaseModel):
     """What ``dataset.json`` says.
 
