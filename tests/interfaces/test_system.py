@@ -256,4 +256,4 @@ def test_a_polar_fix_needs_charges():
 
 def test_the_template_is_a_working_example():
     spec = SystemSpec.from_yaml(new_system_yaml("interface", "mine"))
-    assert InterfaceSystem.from_spec(spec).n_atoms == spec.n_atoms == 20
+    assert InterfaceSystem.from_spec(spec).n_atoms == spec.n_atoms == 76
