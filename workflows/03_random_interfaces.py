@@ -15,6 +15,7 @@ from jobflow import run_locally
 from dismaiflow.interfaces.flows import RandomInterfacesMaker
 from dismaiflow.store import embedded_jobstore
 from dismaiflow.store.datasets import DatasetDoc, export_dataset
+from dismaiflow.structures.files import check_out_folder
 from dismaiflow.systems import get_system
 
 
@@ -23,6 +24,7 @@ def main(system: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     store = embedded_jobstore(folder / "store.sqlite")
     spec = get_system(system)
+    check_out_folder(folder / spec.name)  # before anything is made for it
 
     maker = RandomInterfacesMaker()
     # The training set of a potential also has exchanges between region and substrate:

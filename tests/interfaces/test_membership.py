@@ -5,11 +5,12 @@ import pytest
 from ase import Atoms
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.interfaces.hosts import lsc_lco, lsc_lco_host, small_host, small_interfaces
 
 from dismaiflow.interfaces.generator import RandomInterfaces
 from dismaiflow.interfaces.membership import find_regions
 from dismaiflow.interfaces.slab import Host
+
+from .hosts import lsc_lco, lsc_lco_host, small_host, small_interfaces
 
 
 @pytest.fixture(scope="module")

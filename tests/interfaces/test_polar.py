@@ -15,7 +15,7 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from dismaiflow.errors import DismaiError
 from dismaiflow.interfaces import polar
 from dismaiflow.interfaces.lattice_planes import surface_vectors
-from dismaiflow.interfaces.polar import dipole, plane_charges
+from dismaiflow.interfaces.polar import dipole
 from dismaiflow.interfaces.slab import Slab
 from dismaiflow.interfaces.slabs import build_neutral_slab, build_slab
 
@@ -32,6 +32,12 @@ from .crystals import (
 )
 
 CUBE = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def plane_charges(slab, charges):
+    """Add up the charges of each plane."""
+    each = np.array([charges[symbol] for symbol in slab.atoms().get_chemical_symbols()])
+    return np.bincount(slab.planes, weights=each)
 
 
 def with_charges(slab, vacuum=15.0):

@@ -8,7 +8,6 @@ from ase import Atoms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from tests.interfaces.hosts import lsc_lco_host, lsc_lco_parts, small_host
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.interfaces.region import (
@@ -18,6 +17,8 @@ from dismaiflow.interfaces.region import (
     placement_report,
 )
 from dismaiflow.systems.interface_blocks import MinDistances, Placement, Region
+
+from .hosts import lsc_lco_host, lsc_lco_parts, small_host
 
 LSC_FORMULA_UNITS = {"Li": 9, "Sc": 3, "Cl": 18}
 

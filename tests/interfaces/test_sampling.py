@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from tests.interfaces.hosts import lsc_lco_parts
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.interfaces.sampling import SamplingKind, thickness_and_shift, unit_points
+
+from .hosts import lsc_lco_parts
 
 KINDS = get_args(SamplingKind)
 

@@ -257,3 +257,37 @@ def test_a_polar_fix_needs_charges():
 def test_the_template_is_a_working_example():
     spec = SystemSpec.from_yaml(new_system_yaml("interface", "mine"))
     assert InterfaceSystem.from_spec(spec).n_atoms == spec.n_atoms == 76
+
+
+def test_a_match_whose_slabs_cannot_be_built_is_passed_over():
+    """Half of the O of Li2O(100) move, so its supercell must be even; the smallest is not."""
+    tolerances = {
+        "max_area": 200,
+        "max_area_ratio_tol": 0.1,
+        "max_length_tol": 0.06,
+        "max_angle_tol": 0.06,
+    }
+    spec = opened("li2o-licl-100-o", "supercell", "slab_formula_units", "cell", matching=tolerances)
+    system = InterfaceSystem.from_spec(spec)
+    cells = abs(round(float(np.linalg.det(system.match.substrate_supercell))))
+    assert cells % 2 == 0
+    assert abs(system.slabs["Li2O"].dipole) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("limits", "line"),
+    [
+        ({"Sc-Co": 4}, "'exchanges.limits.Sc-Co' is 4, but the region has 3 Sc"),
+        ({"Li-Co": 10}, "'exchanges.limits.Li-Co' is 10, but the region has 9 Li"),
+    ],
+)
+def test_exchanges_of_more_ions_than_there_are(limits, line):
+    with pytest.raises(DismaiError, match=line):
+        InterfaceSystem.from_spec(opened("lsc-lco", exchanges={"limits": limits}))
+
+
+def test_an_interface_too_large_to_handle():
+    spec = opened("tiny-li2o-licl", "slab_formula_units", "cell", layers={"LiCl": 200, "Li2O": 199})
+    wide = spec.model_dump() | {"supercell": {"LiCl": [[6, 0], [0, 6]], "Li2O": [[6, -3], [3, 6]]}}
+    with pytest.raises(DismaiError, match="more than 20,000"):
+        InterfaceSystem.from_spec(SystemSpec.from_dict(wide))

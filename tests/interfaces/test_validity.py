@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.interfaces.hosts import lsc_lco, lsc_lco_host, lsc_lco_parts
 
 from dismaiflow.interfaces.generator import RandomInterfaces
 from dismaiflow.interfaces.system import InterfaceSystem
 from dismaiflow.interfaces.validity import InterfaceChecks, check_structures
 from dismaiflow.structures.structure_set import StructureSet
-from dismaiflow.systems.registry import get_system
+from dismaiflow.systems import get_system
+
+from .hosts import lsc_lco, lsc_lco_host, lsc_lco_parts
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,15 @@ def test_exchanges_are_valid_where_they_are_allowed():
     total = sum(structures.labels[name] for name in kinds)
     refused = [bool(problems) for problems in checks().check(structures)]
     assert refused == (total > 0).tolist()
+
+
+def test_two_exchanged_ions_may_be_as_near_as_their_partners():
+    """Two O of the layer that trade for Cl of the region leave two Cl as near as O may be."""
+    system = InterfaceSystem.from_spec(get_system("tiny-li2o-licl"))
+    maker = RandomInterfaces(system.host, system.spec.interface, system.spec.species)
+    structures = maker.generate(range(100), seed=1, exchanges=True).structures
+    assert structures.labels["exchanged_O_Cl"].max() > 1
+    assert check_structures(structures, system) == [[]] * 100
 
 
 def test_a_scale_that_was_lowered_is_the_one_that_holds():

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ase import Atoms
 from ase.io import write
 from ase.spacegroup import crystal
 from pydantic import ValidationError
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.systems import SystemSpec, get_system, new_system_yaml
-from dismaiflow.systems.interface_blocks import PolarFix
+from dismaiflow.systems.interface_blocks import MinDistances, PolarFix
 
 
 def open_lsc_lco(**changes: Any) -> dict[str, Any]:
@@ -151,6 +153,55 @@ def test_partly_occupied_cif_is_refused(tmp_path: Path) -> None:
     half.to(filename=str(tmp_path / "MgO.cif"))
     with pytest.raises(DismaiError, match=r"key 'bulk.MgO.cif': .* partly occupied site \(Mg"):
         with_cif(tmp_path).self_contained()
+
+
+def mgo() -> Atoms:
+    """Rocksalt MgO."""
+    sites = [(0, 0, 0), (0.5, 0.5, 0.5)]
+    return crystal(["Mg", "O"], sites, spacegroup=225, cellpar=[4.2, 4.2, 4.2, 90, 90, 90])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "new", "line"),
+    [
+        (r"\bMg\b", "Q", "cannot be read as a CIF file"),
+        (r"(_cell_length_a\s+)\S+", r"\1nan", "spans no volume"),
+        (r"(_cell_length_a\s+)\S+", r"\1-4.2", "spans no volume"),
+        (r"(_cell_length_a\s+)\S+", r"\g<1>0", "CIF file|volume"),
+    ],
+)
+def test_cif_of_no_crystal_is_refused(tmp_path: Path, pattern: str, new: str, line: str) -> None:
+    path = tmp_path / "MgO.cif"
+    write(path, mgo())
+    changed = re.sub(pattern, new, path.read_text())
+    assert changed != path.read_text()
+    path.write_text(changed)
+    with pytest.raises(DismaiError, match=rf"key 'bulk.MgO.cif': .*({line})"):
+        with_cif(tmp_path).self_contained()
+
+
+def test_cif_of_two_crystals_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "MgO.cif", [mgo(), mgo()])
+    with pytest.raises(DismaiError, match=r"MgO\.cif holds 2 crystals: keep one of them"):
+        with_cif(tmp_path).self_contained()
+
+
+def test_a_pair_is_given_once() -> None:
+    with pytest.raises(ValidationError, match="pairs holds Li-O and O-Li: keep one of them"):
+        MinDistances(pairs={"Li-O": 2.4, "O-Li": 0.8})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("matching", {"max_area": 1e6}, "key 'matching.max_area' should be less than or equal"),
+        ("layers", {"LCO": 6000, "LSC": 7}, "key 'layers.LCO' should be less than or equal"),
+    ],
+)
+def test_sizes_beyond_reason_are_refused(key: str, value: Any, line: str) -> None:
+    """They would take hours, or all memory."""
+    with pytest.raises(DismaiError, match=line):
+        SystemSpec.from_dict(open_lsc_lco(**{key: value}))
 
 
 def test_fractions_outside_the_plane_are_refused() -> None:

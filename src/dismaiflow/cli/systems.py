@@ -171,7 +171,7 @@ def _check_amorphous(spec: SystemSpec) -> None:
     try:
         check_size(n_atoms, spec.amorphous.block.n_atoms)
     except DismaiError as error:
-        err.print(str(error), style="yellow", markup=False, soft_wrap=True)
+        err.print(f"warning: {error}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _check_interface(spec: SystemSpec, folder: Path, seed: int, json: bool) -> None:
@@ -190,5 +190,5 @@ def _check_interface(spec: SystemSpec, folder: Path, seed: int, json: bool) -> N
         table.add_row(label, text)
     out.print(table)
     for warning in found.warnings:
-        err.print(warning, style="yellow", markup=False, soft_wrap=True)
+        err.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
     out.print("pictures: " + ", ".join(map(str, found.pictures)), soft_wrap=True)

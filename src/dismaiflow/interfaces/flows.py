@@ -72,7 +72,7 @@ class RandomInterfacesMaker(Maker):
         DismaiError
             If the system is no interface, cannot be built, or the sizes make no sense.
         """
-        n = n_structures or spec.dataset.n_structures
+        n = spec.dataset.n_structures if n_structures is None else n_structures
         check_request(seed, n)
         system = InterfaceSystem.from_spec(spec)
         whole = system.spec

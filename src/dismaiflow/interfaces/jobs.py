@@ -166,7 +166,14 @@ class AssembleInterfacesMaker(Maker):
                 "checked": len(whole),
                 "invalid": len(problems),
             },
-            warnings=_warnings(draw["n_total"], whole, failed, problems, duplicates),
+            warnings=_warnings(
+                draw["n_total"],
+                spec.interface.region.min_distances.scale,
+                whole,
+                failed,
+                problems,
+                duplicates,
+            ),
         )
         return DatasetDoc(
             system=spec.name,
@@ -214,6 +221,7 @@ def _protocol(spec: SystemSpec, draw: dict[str, Any], name: str) -> dict[str, An
 
 def _warnings(
     n_total: int,
+    full_scale: float,
     made: StructureSet,
     failed: list[FailedPlacement],
     problems: dict[str, list[str]],
@@ -221,6 +229,12 @@ def _warnings(
 ) -> list[str]:
     """Say what is not as it should be."""
     found = []
+    scales = made.labels["distance_scale"]
+    if (scales < full_scale).any():
+        found.append(
+            f"smaller minimum distances, for want of room: {int((scales < full_scale).sum())} of "
+            f"{len(made)} structures, down to x {scales.min():.3g} instead of {full_scale:g}"
+        )
     if len(made) < n_total:
         reason = f": {failed[0].reason}" if failed else ", because jobs failed"
         found.append(f"not made: {n_total - len(made)} of {n_total} structures{reason}")

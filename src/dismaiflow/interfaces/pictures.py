@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-#: Share of the covalent radius with which an atom is drawn, so that those behind show.
-_SIZE = 0.75
+#: Radius in Å with which an atom of a covalent radius of 1 Å is drawn. Others go by its square
+#: root, so that large cations do not hide the anions.
+_SIZE = 0.72
 
 #: Inches per Å, and the room around the atoms in Å.
 _SCALE, _MARGIN = 0.14, 1.5
@@ -89,11 +90,10 @@ def draw_side_views(
 
 
 def _view(atoms: Atoms, axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return how far each atom lies to the side and to the front, seen along a cell vector."""
-    along = atoms.cell.array[axis, :2] / np.linalg.norm(atoms.cell.array[axis, :2])
-    side = np.array([along[1], -along[0]]) if axis == 1 else np.array([-along[1], along[0]])
-    flat = atoms.positions[:, :2]
-    return flat @ side, flat @ along
+    """Return how far each atom lies to the right and to the back, seen along a cell vector."""
+    x, y = atoms.cell.array[axis, :2] / np.linalg.norm(atoms.cell.array[axis, :2])
+    across = atoms.positions[:, :2] @ [y, -x]
+    return across - across.min(), atoms.positions[:, :2] @ [x, y]
 
 
 def _draw(
@@ -106,9 +106,8 @@ def _draw(
     """Draw the atoms as discs, those in front last."""
     from matplotlib.collections import EllipseCollection
 
-    # Seen along +a or +b, what lies farther along the vector lies behind.
     order = np.argsort(-depth, kind="stable")
-    diameters = 2 * _SIZE * covalent_radii[atoms.numbers[order]]
+    diameters = 2 * _SIZE * np.sqrt(covalent_radii[atoms.numbers[order]])
     panel.add_collection(
         EllipseCollection(
             diameters,

@@ -139,25 +139,6 @@ def dipole(slab: Slab, charges: Mapping[str, float]) -> float:
     return float(atom_charges(slab, charges) @ (z - (z.min() + z.max()) / 2))
 
 
-def plane_charges(slab: Slab, charges: Mapping[str, float]) -> NDArray[np.float64]:
-    """Return the charge of each plane of a slab.
-
-    Parameters
-    ----------
-    slab : Slab
-        The slab.
-    charges : mapping of str to float
-        Charge of each element, e.
-
-    Returns
-    -------
-    ndarray, shape (n_planes,)
-        Charges of the in-plane cell, lowest plane first, e.
-    """
-    sums = np.bincount(slab.planes, weights=atom_charges(slab, charges))
-    return sums.astype(np.float64)
-
-
 def share_to_move(slab: Slab, height: float, species: str, charges: Mapping[str, float]) -> float:
     """Return the share of the ions in the lowest plane whose move takes the dipole away.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -75,6 +76,7 @@ def unit_points(
     return _sobol(seed, wanted)
 
 
+@lru_cache(maxsize=4)
 def _latin_hypercube(seed: int, n_total: int) -> NDArray[np.float64]:
     """Return one point per row and column of a Latin hypercube, shape (n_total, 3)."""
     rng = structure_rng(seed, DESIGN_KEY, 0)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 #: The surface cell itself.
 UNIT_MATRIX = ((1, 0), (0, 1))
 
-#: Step of dipoles per area, e/Å: within one they are alike, as rounded coordinates leave some.
-_DIPOLE_TIE = 0.02
+#: Dipoles per area that differ by no more are alike, e/Å: rounded coordinates leave some.
+_DIPOLE_TIE = 0.01
 
 #: Gaps that differ by less are equal, Å.
 _GAP_TIE = 1e-4
@@ -234,15 +234,11 @@ def build_neutral_slab(
     cuts = {way.index: stack.cut(way.index, layers - 1) for way in ways}
     if termination is None:
         # A plane of which a share can be moved, then one of these ions alone, then the widest gap.
-        chosen = min(
-            ways,
-            key=lambda way: (
-                not 0 < share_to_move(cuts[way.index], step[2], moved, charges) < 1,
-                len(way.lowest),
-                _by_gap(way),
-                way.index,
-            ),
-        )
+        movable = [
+            way for way in ways if 0 < share_to_move(cuts[way.index], step[2], moved, charges) < 1
+        ]
+        fewest = min(len(way.lowest) for way in movable or ways)
+        chosen = _widest([way for way in movable or ways if len(way.lowest) == fewest])
     else:
         chosen = _named(stack, termination, ways)
     return neutralise(
@@ -264,19 +260,15 @@ def best_termination(ways: Sequence[Termination]) -> Termination:
         The one with whole formula units, then the smallest dipole, then the widest gap, then the
         lowest index.
     """
-    return min(
-        ways,
-        key=lambda way: (
-            not way.stoichiometric,
-            round(abs(way.dipole or 0.0) / _DIPOLE_TIE),
-            _by_gap(way),
-            way.index,
-        ),
-    )
+    whole = [way for way in ways if way.stoichiometric] or list(ways)
+    least = min(abs(way.dipole or 0.0) for way in whole)
+    return _widest([way for way in whole if abs(way.dipole or 0.0) <= least + _DIPOLE_TIE])
 
 
-def _by_gap(way: Termination) -> int:
-    return -round(way.gap / _GAP_TIE)
+def _widest(ways: Sequence[Termination]) -> Termination:
+    """Return the way with the widest gap; of equal ones that of the lowest index."""
+    widest = max(way.gap for way in ways)
+    return min((way for way in ways if way.gap >= widest - _GAP_TIE), key=lambda way: way.index)
 
 
 def _size(matrix: Sequence[Sequence[int]]) -> int:

@@ -23,6 +23,7 @@ from dismaiflow.interfaces.slabs import (
     build_slab,
     list_terminations,
 )
+from dismaiflow.systems.fields import split_pair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
 #: How far a cell that a spec gives may lie from that of the slabs, Å and degrees.
 CELL_TOLERANCE = 0.01
+#: Matches that are tried, if the slabs of the first cannot be built.
+_N_MATCHES = 10
+#: Most atoms of an interface.
+MAX_ATOMS = 20_000
 #: Share of a volume that spheres fill at most when they are packed at random.
 RANDOM_CLOSE_PACKING = 0.64
 
@@ -118,28 +123,19 @@ class InterfaceSystem:
         phases = parts.substrate, parts.film
         crystals = {phase: bulk_structure(parts.bulk[phase], phase) for phase in phases}
         bases = {phase: _basis(parts, phase, crystals[phase]) for phase in phases}
-        match = _match(parts, crystals, bases)
+        match, slabs = _matched_slabs(parts, crystals, bases, spec.oxidation_states)
         supercells = dict(
             zip(phases, (match.substrate_supercell, match.film_supercell), strict=True)
         )
-        slabs = {
-            phase: _built(
-                parts,
-                phase,
-                crystals[phase],
-                bases[phase],
-                supercells[phase].tolist(),
-                spec.oxidation_states,
-            )
-            for phase in phases
-        }
         host = _host(spec, match, slabs[parts.substrate].slab, slabs[parts.film].slab)
         region = parts.region
         counts = {
             symbol: n * region.formula_units
             for symbol, n in parts.bulk[region.phase].formula.items()
         }
+        _check_size(sum(counts.values()) + len(host.substrate) + len(host.film))
         _check_room(parts, host.area, counts)
+        _check_exchanges(parts, host.substrate, counts)
         units = {phase: slabs[phase].formula_units for phase in phases}
         filled: dict[str, Any] = {
             "composition": _composition(spec, slabs, counts),
@@ -170,17 +166,41 @@ def _basis(parts: InterfaceParts, phase: str, crystal: Structure) -> NDArray[np.
     return check_surface_vectors(crystal, miller, parts.surface_vectors[phase], phase)
 
 
-def _match(
+def _matched_slabs(
     parts: InterfaceParts,
     crystals: Mapping[str, Structure],
     bases: Mapping[str, NDArray[np.float64]],
-) -> Match:
+    charges: Mapping[str, float] | None,
+) -> tuple[Match, dict[str, BuiltSlab]]:
+    """Return the first match of which both slabs can be built: a polar fix needs even cells."""
+    first_error: DismaiError | None = None
+    for match in _matches(parts, crystals, bases)[:_N_MATCHES]:
+        supercells = match.substrate_supercell, match.film_supercell
+        try:
+            return match, {
+                phase: _built(
+                    parts, phase, crystals[phase], bases[phase], supercell.tolist(), charges
+                )
+                for phase, supercell in zip((parts.substrate, parts.film), supercells, strict=True)
+            }
+        except DismaiError as error:
+            first_error = first_error or error
+    assert first_error is not None
+    raise first_error
+
+
+def _matches(
+    parts: InterfaceParts,
+    crystals: Mapping[str, Structure],
+    bases: Mapping[str, NDArray[np.float64]],
+) -> list[Match]:
+    """Return the given supercell, or all that are found, the smallest first."""
     phases = parts.substrate, parts.film
     surfaces = [(bases[p] @ np.asarray(crystals[p].lattice.matrix))[:2] for p in phases]
     if parts.supercell is not None:
-        return match_supercells(*surfaces, *(parts.supercell[phase] for phase in phases))
+        return [match_supercells(*surfaces, *(parts.supercell[phase] for phase in phases))]
     assert parts.matching is not None
-    return find_matches(surfaces[0], surfaces[1], parts.matching)[0]
+    return find_matches(surfaces[0], surfaces[1], parts.matching)
 
 
 def _built(
@@ -338,10 +358,34 @@ def _check_room(parts: InterfaceParts, area: float, counts: Mapping[str, int]) -
         raise DismaiError(
             f"key 'region.thickness': {low:g} Å is too thin for {sum(counts.values())} atoms, "
             f"which at their minimum distances fill {spheres / (area * low):.2f} of the volume "
-            f"({RANDOM_CLOSE_PACKING} is the most of random packing): give more than "
+            f"({RANDOM_CLOSE_PACKING} is the most of random packing): give much more than "
             f"{math.ceil(10 * least) / 10:g} Å, or lower region.formula_units or "
             "region.min_distances.scale"
         )
+
+
+def _check_size(n_atoms: int) -> None:
+    if n_atoms > MAX_ATOMS:
+        raise DismaiError(
+            f"key 'supercell' or 'layers': the interface would have {n_atoms:,} atoms, more than "
+            f"{MAX_ATOMS:,}: make one of them smaller"
+        )
+
+
+def _check_exchanges(parts: InterfaceParts, substrate: Slab, region: Mapping[str, int]) -> None:
+    """Refuse limits beyond the ions that are there: no number up to them would be as likely."""
+    layer = Counter(chemical_symbols[z] for z in substrate.numbers[substrate.top_plane])
+    for pair, limit in parts.exchanges.limits.items() if parts.exchanges else ():
+        inside, outside = split_pair(pair)
+        for symbol, n, where in (
+            (inside, region.get(inside, 0), "the region"),
+            (outside, layer[outside], f"the top plane of {substrate.phase}"),
+        ):
+            if limit > n:
+                raise DismaiError(
+                    f"key 'exchanges.limits.{pair}' is {limit}, but {where} has {n} {symbol}: "
+                    "lower it to that at most"
+                )
 
 
 def _composition(

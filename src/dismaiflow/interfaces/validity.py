@@ -127,14 +127,15 @@ class InterfaceChecks:
 
     def _exchanged_limits(self, limits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Lower the distances of ions that may sit where their partner was placed."""
-        result = limits.copy()
+        placed = {z: {z} for z in np.flatnonzero(limits.any(axis=0)).tolist()}
         for pair in self.parts.exchanges.limits if self.parts.exchanges else ():
             first, second = split_pair(pair)
-            both = np.minimum(result[first], result[second])
-            held = both > 0
-            for z in (first, second):
-                result[z, held] = both[held]
-                result[held, z] = both[held]
+            placed[first].add(second)
+            placed[second].add(first)
+        result = limits.copy()
+        for one, as_one in placed.items():
+            for other, as_other in placed.items():
+                result[one, other] = limits[np.ix_(sorted(as_one), sorted(as_other))].min()
         return result
 
     def _check_one(

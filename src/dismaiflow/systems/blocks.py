@@ -169,7 +169,7 @@ class DatasetSpec(Block):
         Interfaces only.
     """
 
-    n_structures: PositiveInt = 1500
+    n_structures: int = Field(default=1500, ge=2)
     train_fraction: float = Field(default=0.8, gt=0, le=1)
     sampling: Sampling | None = None
     relaxation: Relaxation | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dismaiflow.errors import DismaiError
-from dismaiflow.systems.fields import Cell, Matrix3
+from dismaiflow.systems.fields import ELEMENTS, Cell, Matrix3
 from dismaiflow.systems.interface_blocks import BulkPhase, Site
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def read_cif(path: Path, asked_by: str) -> Structure:
     Raises
     ------
     DismaiError
-        If the file is missing or no CIF, or has partly occupied sites.
+        If the file is missing, no CIF or holds several crystals, its cell spans no volume, or a
+        site is partly occupied or of an unknown element.
     """
     from pymatgen.io.cif import CifParser
 
@@ -122,7 +123,9 @@ def read_cif(path: Path, asked_by: str) -> Structure:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of rounded coordinates and the like
-            structure = CifParser(path).parse_structures(primitive=False)[0]
+            structures = CifParser(path).parse_structures(primitive=False)
+            structure = structures[0]
+            structure.remove_oxidation_states()
     except Exception as error:  # noqa: BLE001
         # The parser lets through whatever a malformed file makes it stumble over.
         reason = " ".join(str(error).split())[:100]
@@ -130,11 +133,26 @@ def read_cif(path: Path, asked_by: str) -> Structure:
             f"{asked_by}: {path} cannot be read as a CIF file ({reason}): write it again with "
             "pymatgen or ASE"
         ) from None
+    if len(structures) > 1:
+        raise DismaiError(f"{asked_by}: {path} holds {len(structures)} crystals: keep one of them")
+    _check_crystal(structure, f"{asked_by}: {path}")
+    return structure
+
+
+def _check_crystal(structure: Structure, what: str) -> None:
+    """Refuse a cell that is none, unknown elements and partly occupied sites."""
+    import numpy as np
+
+    volume = structure.lattice.matrix[0] @ np.cross(*structure.lattice.matrix[1:])
+    if not (np.isfinite(structure.lattice.matrix).all() and volume > 0):
+        raise DismaiError(f"{what} has a cell that spans no volume: mend its lengths and angles")
+    if not np.isfinite(structure.frac_coords).all():
+        raise DismaiError(f"{what} has a coordinate that is no number: mend it")
     for site in structure:
         if not site.is_ordered:
             raise DismaiError(
-                f"{asked_by}: {path} has a partly occupied site ({site.species_string}): name "
+                f"{what} has a partly occupied site ({site.species_string}): name "
                 "an ordered cell (pymatgen's OrderDisorderedStructureTransformation makes one)"
             )
-    structure.remove_oxidation_states()
-    return structure
+        if site.specie.symbol not in ELEMENTS:
+            raise DismaiError(f"{what} holds {site.specie.symbol}, which is no element: mend it")

@@ -22,9 +22,14 @@ from dismaiflow.systems.fields import (
     Pair,
     Symbol,
     Vector3,
+    split_pair,
 )
 
 Matrix2 = tuple[tuple[int, int], tuple[int, int]]
+#: Thickness of a region, Å.
+Thickness = Annotated[float, Field(gt=0, le=100)]
+#: Planes of atoms of a slab.
+Layers = Annotated[int, Field(gt=0, le=200)]
 #: Share of a cell vector.
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -104,7 +109,7 @@ class Matching(Block):
         ``ZSLGenerator``.
     """
 
-    max_area: PositiveFloat = 400.0
+    max_area: float = Field(default=400.0, gt=0, le=1000)
     max_area_ratio_tol: PositiveFloat = 0.09
     max_length_tol: PositiveFloat = 0.03
     max_angle_tol: PositiveFloat = 0.01
@@ -158,6 +163,14 @@ class MinDistances(Block):
     radii: dict[Symbol, PositiveFloat] = Field(default_factory=dict)
     pairs: dict[Pair, PositiveFloat] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _check(self) -> MinDistances:
+        for pair in self.pairs:
+            first, second = split_pair(pair)
+            if first != second and f"{second}-{first}" in self.pairs:
+                raise ValueError(f"pairs holds {pair} and {second}-{first}: keep one of them")
+        return self
+
     def of(self, first: str, second: str) -> float:
         """Return the smallest distance of two species, Å.
 
@@ -190,7 +203,7 @@ class Placement(Block):
     order: tuple[Symbol, ...] | None = None
     max_tries: PositiveInt = 2000
     max_restarts: PositiveInt = 5
-    scale_step: PositiveFloat = 0.02
+    scale_step: float = Field(default=0.02, ge=0.001)
 
 
 class Region(Block):
@@ -214,8 +227,8 @@ class Region(Block):
     """
 
     phase: str
-    formula_units: PositiveInt
-    thickness: tuple[PositiveFloat, PositiveFloat]
+    formula_units: int = Field(gt=0, le=1000)
+    thickness: tuple[Thickness, Thickness]
     lateral_shift: tuple[Share, Share] = (1.0, 1.0)
     min_distances: MinDistances
     placement: Placement = Placement()
@@ -375,7 +388,7 @@ class InterfaceParts(NamedTuple):
 
     bulk: dict[str, BulkPhase]
     miller: dict[str, tuple[int, int, int]]
-    layers: dict[str, PositiveInt]
+    layers: dict[str, Layers]
     substrate: str
     film: str
     surface_vectors: dict[str, Matrix3] | None

@@ -58,6 +58,7 @@ from dismaiflow.systems.interface_blocks import (
     Dft,
     Exchanges,
     InterfaceParts,
+    Layers,
     Matching,
     Matrix2,
     PolarFixes,
@@ -164,7 +165,7 @@ terminations, polar_fix, region, exchanges, vacuum, atom_order, dft
 
     bulk: dict[str, BulkPhase] | None = None
     miller: dict[str, tuple[int, int, int]] | None = None
-    layers: dict[str, PositiveInt] | None = None
+    layers: dict[str, Layers] | None = None
     substrate: str | None = None
     surface_vectors: dict[str, Matrix3] | None = None
     supercell: dict[str, Matrix2] | None = None
