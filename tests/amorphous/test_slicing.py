@@ -287,10 +287,10 @@ def test_offsets_are_uniform_over_the_parent(gas):
 
 
 @pytest.mark.parametrize(
-    ("n_parent", "message"), [(2000, "1.98 blocks long.*larger parent, or the random split")]
+    ("n_parent", "message"), [(2000, "1.98 blocks long.*larger parent.*or the random split")]
 )
 def test_a_parent_too_small_to_divide(gas, n_parent, message):
-    with pytest.raises(DismaiError, match="key 'parent.n_atoms'.*" + message):
+    with pytest.raises(DismaiError, match=message):
         cut_sets(gas(n_parent), "disjoint")
     with pytest.raises(DismaiError, match=r"parent\.n_atoms"):
         check_size(n_parent, 256)

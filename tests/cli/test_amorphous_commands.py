@@ -72,6 +72,19 @@ def test_a_parent_of_ones_own(dismai: Dismai, parent: Callable[..., Path], tmp_p
     assert any("four bonds" in warning for warning in found["warnings"])
 
 
+def test_a_parent_from_the_store(
+    dismai: Dismai, parent: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The card names the parent; by its hash it is cut again, into the same blocks."""
+    words = ("--n", "5", "--json", "--out")
+    path = parent(gas(2048, seed=5))
+    assert dismai("dataset", "amorphous-si", "--parent", path, *words, tmp_path / "a").code == 0
+    first = card(tmp_path / "a" / "amorphous-si")
+    stored = "store:" + first["protocol"]["parent"]["content_hash"][:16]
+    assert dismai("dataset", "amorphous-si", "--parent", stored, *words, tmp_path / "b").code == 0
+    assert card(tmp_path / "b" / "amorphous-si")["content_hashes"] == first["content_hashes"]
+
+
 def test_the_papers_split(dismai: Dismai, parent: Callable[..., Path], tmp_path: Path) -> None:
     """At random under the published protocol, and the card counts what is shared."""
     path = parent(gas(2048))
@@ -102,7 +115,8 @@ def test_a_small_quench(dismai: Dismai, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("structure", "message"),
     [
-        (lambda: gas(512), "key 'parent.n_atoms': the parent is 1.26 blocks long"),
+        (lambda: gas(512), "the parent is 1.26 blocks long"),
+        (lambda: gas(2048) + gas(2048)[:1], "atoms 0 and 2048 (from 0) are at the same place"),
         (lambda: gas(2048, "Ge"), "Ge"),
         (lambda: [gas(2048), gas(2048)], "2 structures"),
     ],
@@ -131,6 +145,9 @@ def test_parents_that_will_not_do(
         (("--quench-potential", "eam"), "--quench-potential eam: choose sw or tersoff"),
         (("--split", "half"), "--split half: choose disjoint or random"),
         (("--quench-atoms", "512"), "key 'parent.n_atoms'"),
+        (("--quench-atoms", "216", "--split", "random"), "less than one block of 256"),
+        (("--quench-rate", "1e9"), "cool more slowly"),
+        (("--parent", "store:abc"), "store:abc: no structure set"),
         (("--exchanges",), "--exchanges is for systems of kind interface"),
     ],
 )
@@ -151,6 +168,8 @@ def test_check_reads_the_parent(
     text = dismai("systems", "show", "amorphous-si").out
     spec.write_text(text.replace("n_atoms: 100000", "n_atoms: 512\n  file: parent.extxyz"))
     assert "key 'parent.file'" in dismai("systems", "check", spec).refusal
+    line = dismai("dataset", spec, "--out", tmp_path / "out", "--quench-atoms", "4096").refusal
+    assert "key 'parent.file' gives one" in line
     parent(gas(512))
     ran = dismai("systems", "check", spec)
     assert "in order" in ran.words

@@ -11,9 +11,9 @@ from dismaiflow.amorphous.jobs import (
     JudgeParentMaker,
     MeltQuenchMaker,
     SliceMaker,
+    check_quench,
     quench_settings,
 )
-from dismaiflow.amorphous.lammps_engine import check_elements
 from dismaiflow.amorphous.slicing import Split, check_size
 from dismaiflow.errors import DismaiError
 from dismaiflow.structures.dataset import check_request
@@ -116,7 +116,7 @@ class AmorphousSlicesMaker(Maker):
         settings = quench_settings(
             spec, self.n_quench_atoms, self.quench_rate, self.quench_potential
         )
-        check_elements(settings.potential, tuple(spec.composition))
+        check_quench(spec, settings)
         if split == "disjoint":
             check_size(settings.n_atoms, spec.amorphous.block.n_atoms)
         first: Job = self.quench_maker.make(spec, asdict(settings), seed)

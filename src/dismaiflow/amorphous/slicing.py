@@ -199,9 +199,9 @@ def check_size(n_parent: int, n_block: int) -> None:
 def _check_room(blocks: float) -> None:
     if blocks < 2:
         raise DismaiError(
-            f"key 'parent.n_atoms': the parent is {blocks:.2f} blocks long, and training and "
-            "validation blocks that share no atom need 2, which are 8 times the atoms of a block: "
-            "take a larger parent, or the random split"
+            f"the parent is {blocks:.2f} blocks long, and training and validation blocks that "
+            "share no atom need 2, which are 8 times the atoms of a block: take a larger parent "
+            "(key 'parent.n_atoms', or another file), or the random split"
         )
 
 
@@ -287,7 +287,7 @@ def slice_blocks(
     """
     n_atoms = sum(composition.values())
     edges = block_lengths(parent.lengths, len(parent), n_atoms)
-    _check(parent, n_atoms, edges, settings)
+    check_block(len(parent), n_atoms, settings.skin, float(edges.min()))
     targets = np.array(list(composition.values()), dtype=np.int64)
     species = np.array([atomic_numbers[symbol] for symbol in composition], dtype=np.int64)
     kinds = np.searchsorted(np.sort(species), parent.numbers)
@@ -325,18 +325,32 @@ def slice_blocks(
     return SlicedBlocks(structures, index, closest, allowed)
 
 
-def _check(
-    parent: ParentBox, n_atoms: int, edges: NDArray[np.float64], settings: SliceSettings
-) -> None:
-    if len(parent) < n_atoms:
+def check_block(n_parent: int, n_block: int, skin: float, edge: float) -> None:
+    """Check that blocks fit into a parent, and their skins into the blocks.
+
+    Parameters
+    ----------
+    n_parent, n_block : int
+        Atoms of both.
+    skin : float
+        Depth of the boundary, Å.
+    edge : float
+        Shortest edge of a block, Å.
+
+    Raises
+    ------
+    DismaiError
+        If one does not fit.
+    """
+    if n_parent < n_block:
         raise DismaiError(
-            f"key 'parent.n_atoms': the parent has {len(parent)} atoms, less than one block of "
-            f"{n_atoms}: take a larger parent"
+            f"the parent has {n_parent} atoms, less than one block of {n_block}: take a larger "
+            "parent (key 'parent.n_atoms', or another file)"
         )
-    if not 0 < settings.skin < edges.min() / 2:
+    if not 0 < skin < edge / 2:
         raise DismaiError(
-            f"key 'block.skin' is {settings.skin:g} Å, but must be less than half the shortest "
-            f"edge of a block, {edges.min():.3f} Å"
+            f"key 'block.skin' is {skin:g} Å, but must be less than half the shortest edge of a "
+            f"block, {edge / 2:.3f} Å"
         )
 
 

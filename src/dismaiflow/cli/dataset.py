@@ -71,7 +71,7 @@ def dataset(
 
     specs = [find_system(name) for name in systems]
     options.check_kinds(context, specs)
-    options.check_parent(context)
+    options.check_parent(context, specs)
     alloys = options.alloy_maker(
         protocol, thinning, n_control or load_settings().N_CONTROL, n_runs, n_passes, interval
     )

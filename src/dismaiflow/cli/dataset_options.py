@@ -63,7 +63,10 @@ Exchanges = Annotated[
 
 ParentFile = Annotated[
     Path | None,
-    _amorphous("--parent", help="The large structure to slice; else it is melted and quenched."),
+    _amorphous(
+        "--parent",
+        help="The large structure to slice, a file or store:HASH; else it is melted and quenched.",
+    ),
 ]
 QuenchAtoms = Annotated[int | None, _amorphous(min=8, help="Atoms of the melt.")]
 QuenchRate = Annotated[float | None, _amorphous(min=0, help="Cooling, K/ps.")]
@@ -74,7 +77,7 @@ Split = Annotated[
 ]
 
 
-def check_parent(context: typer.Context) -> None:
+def check_parent(context: typer.Context, specs: Sequence[SystemSpec]) -> None:
     """Refuse a parent together with how one would be made.
 
     Raises
@@ -82,12 +85,16 @@ def check_parent(context: typer.Context) -> None:
     DismaiError
         If both are given.
     """
-    if context.params.get("parent") is None:
+    if context.params.get("parent") is not None:
+        giver = "--parent"
+    elif any(spec.kind == "amorphous" and spec.amorphous.parent.file for spec in specs):
+        giver = "key 'parent.file'"
+    else:
         return
     for name in ("quench_atoms", "quench_rate", "quench_potential"):
         if context.params.get(name) is not None:
             option = "--" + name.replace("_", "-")
-            raise DismaiError(f"{option} is for a parent that is made, and --parent gives one")
+            raise DismaiError(f"{option} is for a parent that is made, and {giver} gives one")
 
 
 def check_kinds(context: typer.Context, specs: Sequence[SystemSpec]) -> None:

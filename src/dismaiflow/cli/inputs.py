@@ -54,7 +54,8 @@ def read_parents(
     specs : sequence of SystemSpec
         Systems of any kind.
     given : Path, optional
-        A file that stands above what the spec names; for a single amorphous system.
+        A file, or ``store:HASH``, that stands above what the spec names; for a single amorphous
+        system.
     store : JobStore
         Where they go.
 
@@ -68,8 +69,8 @@ def read_parents(
     DismaiError
         If a file is missing, cannot be read, or holds something else than one structure.
     """
-    from dismaiflow.amorphous.parent import parent_path, read_parent
-    from dismaiflow.store.structures import put_structures
+    from dismaiflow.amorphous.parent import ParentBox, parent_path, read_parent
+    from dismaiflow.store.structures import find_structures, get_structures, put_structures
 
     amorphous = [spec for spec in specs if spec.kind == "amorphous"]
     if given is not None and len(amorphous) > 1:
@@ -77,7 +78,11 @@ def read_parents(
     found = {}
     for spec in amorphous:
         path = given or parent_path(spec)
-        if path is not None:
+        if path is not None and str(path).startswith(_STORE_PREFIX):
+            stored = find_structures(store, str(path).removeprefix(_STORE_PREFIX))
+            ParentBox.of(get_structures(store, stored), str(path), spec.composition)
+            found[spec.name] = stored
+        elif path is not None:
             found[spec.name] = put_structures(store, read_parent(path, spec), chunk_size=1)
     return found
 

@@ -159,7 +159,7 @@ def check(
 
 def _check_amorphous(spec: SystemSpec) -> None:
     """Read the parent if the spec names one, and warn if it is too small to be divided."""
-    from dismaiflow.amorphous.jobs import quench_settings
+    from dismaiflow.amorphous.jobs import check_quench, quench_settings
     from dismaiflow.amorphous.parent import parent_path, read_parent
     from dismaiflow.amorphous.slicing import check_size
 
@@ -167,7 +167,9 @@ def _check_amorphous(spec: SystemSpec) -> None:
     if path is not None:
         n_atoms = int(read_parent(path, spec).n_atoms[0])
     else:
-        n_atoms = quench_settings(spec).n_atoms
+        settings = quench_settings(spec)
+        check_quench(spec, settings)
+        n_atoms = settings.n_atoms
     try:
         check_size(n_atoms, spec.amorphous.block.n_atoms)
     except DismaiError as error:
