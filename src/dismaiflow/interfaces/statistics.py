@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from dismaiflow.interfaces.system import InterfaceSystem
     from dismaiflow.structures.structure_set import StructureSet
@@ -25,8 +27,8 @@ def geometry_facts(system: InterfaceSystem) -> dict[str, Any]:
     -------
     dict
         ``slabs`` by phase (atoms, planes, height in Å, supercell matrix), and ``match``: area in
-        Å^2, lengths in Å, gamma in degrees, mean mismatch and principal strains of the film in
-        percent.
+        Å^2, lengths in Å, gamma in degrees, and in percent the mean mismatch, and the strain of
+        the film as a tensor (a along x) and along its principal axes.
     """
     host, match = system.host, system.match
     a, b = match.lengths[0].tolist()
@@ -48,6 +50,7 @@ def geometry_facts(system: InterfaceSystem) -> dict[str, Any]:
             "b": round(b, 5),
             "gamma": round(match.gamma, 4),
             "mean_mismatch_percent": round(match.mean_mismatch, 3),
+            "strain_tensor_percent": np.round(100 * match.strain, 3).tolist(),
             "principal_strains_percent": [
                 round(100 * float(strain), 3) for strain in match.principal_strains
             ],
