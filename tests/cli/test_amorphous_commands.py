@@ -70,6 +70,10 @@ def test_a_parent_of_ones_own(dismai: Dismai, parent: Callable[..., Path], tmp_p
     assert found["statistics"]["overlap"]["train_and_val"]["atoms"] == 0
     # Such a gas is no silicon.
     assert any("four bonds" in warning for warning in found["warnings"])
+    assert dismai("report", out).code == 0
+    page = (out / "report.html").read_text()
+    for text in ("g(r) of the parent", "bonds of an atom", "not good amorphous silicon"):
+        assert text in page
 
 
 def test_a_parent_from_the_store(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dismaiflow.report.dots import controls_plot
-from dismaiflow.report.facts import card_facts, fact_text
+from dismaiflow.report.facts import fact_text
 from dismaiflow.report.markup import Html, Page, code, details, group_row, join, table, tag
 from dismaiflow.report.pieces import card, cards, remark_list, row_name, value_cells, value_row
 from dismaiflow.report.plots import autocorrelation_plot, order_plot
@@ -19,6 +19,7 @@ from dismaiflow.report.rows import (
     published_heading,
     published_rows,
 )
+from dismaiflow.report.structure_section import structure_section
 from dismaiflow.report.tables import card_warnings
 from dismaiflow.report.words import (
     METRIC_MEANINGS,
@@ -67,7 +68,7 @@ def dataset_section(page: Page, dataset: DatasetCard, controls: Mapping[str, Con
         remark_list([Remark(text, "warning") for text in card_warnings(dataset)]),
         _cards(dataset),
         _sampling(page, dataset),
-        _facts(page, dataset),
+        structure_section(page, dataset),
         _controls(page, dataset, controls),
         _provenance(page, dataset),
     ]
@@ -245,15 +246,6 @@ def _sampling(page: Page, dataset: DatasetCard) -> Html:
     if parameters:
         parts.append(details("All observables", _parameters(parameters)))
     return join(parts)
-
-
-def _facts(page: Page, dataset: DatasetCard) -> Html:
-    """Return the statistics of a dataset that is no alloy's."""
-    facts = card_facts(dataset)
-    if not facts:
-        return Html("")
-    hint = tag("p", "Lengths in Å, areas in Å², angles in degrees.", class_="hint")
-    return join([page.heading(3, "Structures"), table([], facts, "facts"), hint])
 
 
 def _parameters(parameters: Mapping[str, Mapping[str, float]]) -> Html:

@@ -25,9 +25,12 @@ from dismaiflow.report.figure import (
 from dismaiflow.report.words import order_title, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dismaiflow.benchmark.schemas import Histogram
+
+#: Height of a figure with one curve, in pixels.
+_CURVE_HEIGHT = 300
 
 #: How the training set and the snapshots that it was drawn from are marked.
 _SERIES: tuple[dict[str, Any], ...] = (
@@ -90,6 +93,61 @@ def histogram_plot(histogram: Histogram, x_title: str, height: int, compact: boo
         layout["yaxis"]["title"] = axis_title("share of structures")
         put_legend(layout)
     return Plot(traces, layout, height)
+
+
+def curve_plot(x: Sequence[float], y: Sequence[float], x_title: str, y_title: str) -> Plot:
+    """Draw one curve.
+
+    Parameters
+    ----------
+    x, y : sequence of float
+        Its points.
+    x_title, y_title : str
+        What is on the axes, with its unit.
+    """
+    trace = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": list(x),
+        "y": list(y),
+        "line": {"color": "@new", "width": 2},
+        "hovertemplate": "%{y:.3g} at %{x:.3g}<extra></extra>",
+    }
+    layout = base_layout()
+    layout["xaxis"] |= {"title": axis_title(html.escape(x_title)), "rangemode": "tozero"}
+    layout["yaxis"] |= {"title": axis_title(html.escape(y_title)), "rangemode": "tozero"}
+    return Plot([trace], layout, _CURVE_HEIGHT)
+
+
+def shares_plot(shares: Mapping[str, float], x_title: str, y_title: str) -> Plot:
+    """Draw shares of a whole as bars.
+
+    Parameters
+    ----------
+    shares : dict of str to float
+        By the names below the bars.
+    x_title, y_title : str
+        What is on the axes.
+    """
+    values = [100 * share for share in shares.values()]
+    trace = {
+        "type": "bar",
+        "x": list(shares),
+        "y": values,
+        "text": [f"{percent(value)} %" for value in values],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "marker": {"color": "@training"},
+        "hoverinfo": "skip",
+    }
+    layout = base_layout()
+    layout["xaxis"] |= {"title": axis_title(html.escape(x_title)), "type": "category"}
+    layout["yaxis"] |= {
+        "title": axis_title(html.escape(y_title)),
+        "ticksuffix": " %",
+        "range": [0, 112],
+    }
+    return Plot([trace], layout, _CURVE_HEIGHT)
 
 
 def failures_plot(failures: Mapping[str, int], n_generated: int) -> Plot | None:
