@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,25 @@ def test_check_tells_and_draws(dismai: Dismai, interface: Path, tmp_path: Path) 
     found = json.loads(dismai("systems", "check", interface, "--pictures", folder, "--json").out)
     assert found["n_atoms"] == 76
     assert [row["thickness"] for row in found["placement"]] == [3.5, 4.0, 4.5]
+
+
+def test_other_matches_can_be_had(dismai: Dismai, interface: Path, tmp_path: Path) -> None:
+    """What is listed stands as it is written into a spec, and makes that cell."""
+    text = interface.read_text()
+    searched = re.sub(r"supercell:\n  MgO: .*\n  LiF: .*\n", "", text)
+    searched = re.sub(r"surface_vectors:\n  MgO: .*\n  LiF: .*\n", "", searched)
+    searched = re.sub(r"(?m)^(composition|slab_formula_units): .*$", "", searched)
+    searched = re.sub(
+        r"(?m)^# matching: .*$", "matching: {max_area: 100, max_length_tol: 0.05}", searched
+    )
+    path = tmp_path / "searched.yaml"
+    path.write_text(searched.replace("formula_units: 6", "formula_units: 1"))
+    words = dismai("systems", "check", path, "--pictures", tmp_path / "drawn").words
+    found = re.search(r" or ([\d.]+) Å², strain up to [\d.]+ %: ({MgO: .*?\]\]})", words)
+    assert found is not None, words
+    path.write_text(path.read_text() + f"supercell: {found[2]}\n")
+    again = json.loads(dismai("systems", "check", path, "--pictures", tmp_path, "--json").out)
+    assert again["match"]["area"] == pytest.approx(float(found[1]), abs=0.051)
 
 
 def test_check_warns(dismai: Dismai, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from dismaiflow.interfaces.matching import Match
     from dismaiflow.interfaces.slab import Slab
     from dismaiflow.interfaces.slabs import Termination
     from dismaiflow.systems import SystemSpec
@@ -29,6 +30,9 @@ _MUCH_STRAIN = 5.0
 
 #: Dipole per area above which a slab is called polar, e/Å.
 _POLAR = 0.01
+
+#: Further matches that are listed.
+_N_OTHERS = 3
 
 #: In-plane period in Å below which a region sees its own images.
 _SHORT_PERIOD = 8.0
@@ -120,6 +124,7 @@ def check_interface(spec: SystemSpec, folder: Path, seed: int = 0) -> InterfaceC
         lines=[
             ("supercell", "given" if spec.supercell else "found with the tolerances of matching"),
             *_match_lines(system),
+            *_other_matches(system),
             *_slab_lines(system),
             *_region_lines(system, rows),
         ],
@@ -150,6 +155,25 @@ def _match_lines(system: InterfaceSystem) -> list[tuple[str, str]]:
             f"{100 * match.area_change:+.2f} %, angle {match.angle_change:+.2f}°",
         ),
     ]
+
+
+def _other_matches(system: InterfaceSystem) -> list[tuple[str, str]]:
+    """List the least strained of further matches, as they are written under ``supercell``."""
+    parts = system.spec.interface
+
+    def worst(match: Match) -> float:
+        return 100 * float(np.abs(match.principal_strains).max())
+
+    lines: list[tuple[str, str]] = []
+    for match in sorted(system.other_matches, key=lambda one: round(worst(one), 6))[:_N_OTHERS]:
+        ours, other = match.substrate_supercell.tolist(), match.film_supercell.tolist()
+        text = (
+            f"{match.area:.1f} Å², strain up to {worst(match):.2f} %: "
+            f"{{{parts.substrate}: {ours}, {parts.film}: {other}}}"
+        )
+        lines.append(("" if lines else "or", text))
+    more = len(system.other_matches) - len(lines)
+    return [*lines, ("", f"and {more} more")] if more > 0 else lines
 
 
 def _slab_lines(system: InterfaceSystem) -> list[tuple[str, str]]:

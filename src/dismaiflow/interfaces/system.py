@@ -26,7 +26,7 @@ from dismaiflow.interfaces.slabs import (
 from dismaiflow.systems.fields import split_pair
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from pymatgen.core import Structure
@@ -87,6 +87,8 @@ class InterfaceSystem:
         By phase, substrate first.
     region_counts : dict of str to int
         Atoms of each element that are placed at random.
+    other_matches : tuple of Match
+        Further supercells that were found, the smallest first; none where the spec gives one.
     """
 
     spec: SystemSpec
@@ -94,6 +96,7 @@ class InterfaceSystem:
     match: Match
     slabs: dict[str, BuiltSlab]
     region_counts: dict[str, int]
+    other_matches: tuple[Match, ...] = ()
 
     @classmethod
     def from_spec(cls, spec: SystemSpec) -> InterfaceSystem:
@@ -123,7 +126,8 @@ class InterfaceSystem:
         phases = parts.substrate, parts.film
         crystals = {phase: bulk_structure(parts.bulk[phase], phase) for phase in phases}
         bases = {phase: _basis(parts, phase, crystals[phase]) for phase in phases}
-        match, slabs = _matched_slabs(parts, crystals, bases, spec.oxidation_states)
+        matches = _matches(parts, crystals, bases)
+        match, slabs = _matched_slabs(parts, matches, crystals, bases, spec.oxidation_states)
         supercells = dict(
             zip(phases, (match.substrate_supercell, match.film_supercell), strict=True)
         )
@@ -144,7 +148,8 @@ class InterfaceSystem:
             "supercell": {phase: supercells[phase].tolist() for phase in phases},
             "slab_formula_units": units,
         }
-        return cls(_resolved(spec, filled), host, match, slabs, counts)
+        others = tuple(other for other in matches if other is not match)
+        return cls(_resolved(spec, filled), host, match, slabs, counts, others)
 
     @property
     def n_atoms(self) -> int:
@@ -168,13 +173,14 @@ def _basis(parts: InterfaceParts, phase: str, crystal: Structure) -> NDArray[np.
 
 def _matched_slabs(
     parts: InterfaceParts,
+    matches: Sequence[Match],
     crystals: Mapping[str, Structure],
     bases: Mapping[str, NDArray[np.float64]],
     charges: Mapping[str, float] | None,
 ) -> tuple[Match, dict[str, BuiltSlab]]:
     """Return the first match of which both slabs can be built: a polar fix needs even cells."""
     first_error: DismaiError | None = None
-    for match in _matches(parts, crystals, bases)[:_N_MATCHES]:
+    for match in matches[:_N_MATCHES]:
         supercells = match.substrate_supercell, match.film_supercell
         try:
             return match, {
