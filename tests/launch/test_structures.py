@@ -12,6 +12,7 @@ from jobflow.core.reference import find_and_resolve_references
 
 from benchmark.conftest import MEGABYTE
 from dismaiflow.amorphous.flows import AmorphousSlicesMaker
+from dismaiflow.campaigns.datasets import DatasetsMaker
 from dismaiflow.interfaces.flows import RandomInterfacesMaker
 from dismaiflow.launch.submit import submit
 from dismaiflow.store.datasets import DatasetDoc, export_dataset
@@ -94,3 +95,14 @@ def exported(store: JobStore, flow: Flow, folder: Path) -> dict[str, Any]:
     files = {path.name: path.read_bytes() for path in folder.glob("*.extxyz")}
     assert len(files) == 2
     return {"card": card, **files}
+
+
+def test_datasets_side_by_side_are_submitted_in_silence(
+    configured: Callable[..., LaunchConfig], recwarn: pytest.WarningsRecorder
+) -> None:
+    """Jobs that have nothing to do with each other are no reason to warn."""
+    config = configured()
+    specs = [get_system("tiny-li2o-licl"), get_system("lsc-lco")]
+    submitted = submit(DatasetsMaker().make(specs, 0, 4), config.launchpad())
+    assert submitted.n_fireworks == 4
+    assert not [w for w in recwarn if "not connected" in str(w.message)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,10 +86,13 @@ def submit(
     from jobflow.managers.fireworks import flow_to_workflow
 
     run_id = label_run(flow, tags)
-    for job, _ in flow.iterflow():
-        job.config.manager_config.setdefault(CATEGORY_KEY, DEFAULT_CATEGORY)
-    # Never with a store: it would be written into every spec, its login included.
-    workflow = flow_to_workflow(flow)
+    with warnings.catch_warnings():
+        # Datasets made side by side do not depend on each other, and need not.
+        warnings.filterwarnings("ignore", message="Some jobs are not connected")
+        for job, _ in flow.iterflow():
+            job.config.manager_config.setdefault(CATEGORY_KEY, DEFAULT_CATEGORY)
+        # Never with a store: it would be written into every spec, its login included.
+        workflow = flow_to_workflow(flow)
     fireworks = list(workflow.id_fw.values())
     workflow.metadata = _metadata(flow, fireworks)
     for firework in fireworks:
