@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import atomic_numbers
 
+from dismaiflow.systems.fields import split_pair
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,9 +19,9 @@ if TYPE_CHECKING:
 EXCHANGED = "exchanged_"
 
 
-def split_pair(pair: str) -> tuple[int, int]:
+def pair_numbers(pair: str) -> tuple[int, int]:
     """Return the atomic numbers of a pair ``A-B``."""
-    first, second = pair.split("-")
+    first, second = split_pair(pair)
     return atomic_numbers[first], atomic_numbers[second]
 
 
@@ -65,7 +67,7 @@ def exchange(
     untouched = np.ones(len(numbers), dtype=bool)
     counts = {}
     for pair, limit in limits.items():
-        first, second = split_pair(pair)
+        first, second = pair_numbers(pair)
         own = np.flatnonzero(untouched & in_region & (numbers == first))
         theirs = np.flatnonzero(untouched & in_layer & (numbers == second))
         count = min(int(rng.integers(limit, endpoint=True)), len(own), len(theirs))

@@ -132,15 +132,8 @@ class RandomInterfaces:
             )
 
     @cached_property
-    def region_composition(self) -> dict[str, int]:
-        """Atoms of each species in the region."""
-        region = self.parts.region
-        formula = self.parts.bulk[region.phase].formula
-        return {symbol: n * region.formula_units for symbol, n in formula.items()}
-
-    @cached_property
     def _filler(self) -> RegionFiller:
-        return RegionFiller(self.host, self.parts.region, self.region_composition)
+        return RegionFiller(self.host, self.parts.region, self.parts.region_counts)
 
     @cached_property
     def _site_numbers(self) -> NDArray[np.uint8]:

@@ -65,7 +65,7 @@ class RandomInterfacesPartMaker(Maker):
         first, last : int
             Index of the first structure, and of the one after the last.
         """
-        generator = _generator(spec)
+        generator = _generator(spec.to_yaml())
         task = f"random interfaces {spec.name}"
         parts: list[StructureSet] = []
         failed: list[FailedPlacement] = []
@@ -191,13 +191,10 @@ def _built(yaml: str) -> InterfaceSystem:
 
 
 @lru_cache(maxsize=8)
-def _generator_of(yaml: str) -> RandomInterfaces:
+def _generator(yaml: str) -> RandomInterfaces:
+    """Keep the tables of a generator between jobs of a process too."""
     system = _built(yaml)
     return RandomInterfaces(system.host, system.spec.interface, system.spec.species)
-
-
-def _generator(spec: SystemSpec) -> RandomInterfaces:
-    return _generator_of(spec.to_yaml())
 
 
 def _protocol(spec: SystemSpec, draw: dict[str, Any], name: str) -> dict[str, Any]:

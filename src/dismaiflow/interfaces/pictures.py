@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
 #: Radius in Å with which an atom of a covalent radius of 1 Å is drawn. Others go by its square
@@ -131,12 +132,10 @@ def _draw(
         panel.spines[edge].set_visible(False)
 
 
-def _legend(figure: object, atoms: Atoms) -> None:
+def _legend(figure: Figure, atoms: Atoms) -> None:
     """Name the colours."""
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    assert isinstance(figure, Figure)
     dots = [
         Line2D(
             [],

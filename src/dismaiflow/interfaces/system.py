@@ -132,11 +132,7 @@ class InterfaceSystem:
             zip(phases, (match.substrate_supercell, match.film_supercell), strict=True)
         )
         host = _host(spec, match, slabs[parts.substrate].slab, slabs[parts.film].slab)
-        region = parts.region
-        counts = {
-            symbol: n * region.formula_units
-            for symbol, n in parts.bulk[region.phase].formula.items()
-        }
+        counts = parts.region_counts
         _check_size(sum(counts.values()) + len(host.substrate) + len(host.film))
         _check_room(parts, host.area, counts)
         _check_exchanges(parts, host.substrate, counts)

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
-from dismaiflow.interfaces.exchanges import EXCHANGED, split_pair
+from dismaiflow.interfaces.exchanges import EXCHANGED, pair_numbers
 from dismaiflow.interfaces.membership import Membership, find_regions
 from dismaiflow.interfaces.region import distance_matrix
 from dismaiflow.structures.checks import Expectation, find_problem
@@ -129,7 +129,7 @@ class InterfaceChecks:
         """Lower the distances of ions that may sit where their partner was placed."""
         placed = {z: {z} for z in np.flatnonzero(limits.any(axis=0)).tolist()}
         for pair in self.parts.exchanges.limits if self.parts.exchanges else ():
-            first, second = split_pair(pair)
+            first, second = pair_numbers(pair)
             placed[first].add(second)
             placed[second].add(first)
         result = limits.copy()
@@ -176,8 +176,7 @@ class InterfaceChecks:
     def _region_problems(self, found: Membership) -> list[InterfaceProblem]:
         region = self.parts.region
         problems = []
-        formula = self.parts.bulk[region.phase].formula
-        expected = region.formula_units * sum(formula.values())
+        expected = sum(self.parts.region_counts.values())
         n_found = int(found.region.sum())
         if n_found != expected:
             detail = f"{n_found} atoms in the region instead of {expected}"

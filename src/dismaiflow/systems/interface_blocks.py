@@ -402,3 +402,9 @@ class InterfaceParts(NamedTuple):
     vacuum: float
     atom_order: tuple[str, ...]
     dft: Dft | None
+
+    @property
+    def region_counts(self) -> dict[str, int]:
+        """Atoms of each element that stand at random in the region."""
+        formula = self.bulk[self.region.phase].formula
+        return {symbol: n * self.region.formula_units for symbol, n in formula.items()}
