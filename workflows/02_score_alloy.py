@@ -12,8 +12,8 @@ from pathlib import Path
 
 from jobflow import run_locally
 
+from dismaiflow.benchmark.collecting import store_generated
 from dismaiflow.benchmark.flows import ScoreAlloyMaker
-from dismaiflow.benchmark.jobs import store_generated
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import ScoreDoc
 from dismaiflow.store import embedded_jobstore

@@ -132,9 +132,22 @@ def replaced_by(jobs: Sequence[Job], output: Any, name: str) -> Response[Any]:
     jobflow's own way, a flow with an output, ends in a job of its own making, which has no category
     and would wait for ever on a LaunchPad whose workers all have one.
     """
-    dispatcher = CURRENT_JOB.job
     last = gather(output)
     last.name = name
+    return ended_by(jobs, last)
+
+
+def ended_by(jobs: Sequence[Job], last: Job) -> Response[Any]:
+    """Return the response of a dispatcher: jobs that take its place, and the one that ends them.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        What is to be done; each keeps its category.
+    last : Job
+        Takes their outputs, None where one failed; its own becomes that of the dispatcher.
+    """
+    dispatcher = CURRENT_JOB.job
     last.config.on_missing_references = OnMissing.NONE
     last.config.manager_config |= NO_COPIES
     last.set_uuid(dispatcher.uuid)

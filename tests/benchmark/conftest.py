@@ -17,7 +17,7 @@ from maggma.stores import MemoryStore
 from monty.json import jsanitize
 
 from dismaiflow.alloy.system import AlloySystem
-from dismaiflow.benchmark.jobs import store_generated
+from dismaiflow.benchmark.collecting import store_generated
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import ControlsDoc, GeneratedSet, ScoreDoc
 from dismaiflow.store.blobs import MAX_BLOB_BYTES

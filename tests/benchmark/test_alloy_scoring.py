@@ -11,8 +11,9 @@ from ase import Atoms
 from dismaiflow.alloy.cluster_expansion import ClusterExpansion
 from dismaiflow.alloy.system import AlloySystem
 from dismaiflow.benchmark.alloy_analysis import AlloyAnalyser, AlloyCounts
-from dismaiflow.benchmark.alloy_scoring import (
-    AlloyScorer,
+from dismaiflow.benchmark.alloy_scoring import AlloyScorer
+from dismaiflow.benchmark.protocol import ScoringProtocol
+from dismaiflow.benchmark.runs import (
     RunScore,
     combine_distributions,
     combine_runs,
@@ -20,7 +21,6 @@ from dismaiflow.benchmark.alloy_scoring import (
     example,
     listed,
 )
-from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import MAX_LISTED_FAILURES, Failure, Metric
 from dismaiflow.errors import DismaiError
 from dismaiflow.structures.lattice import SiteLattice

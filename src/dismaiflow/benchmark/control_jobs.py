@@ -6,15 +6,11 @@ from dataclasses import dataclass
 
 from jobflow import Maker
 
-from dismaiflow.benchmark.alloy_scoring import count_reasons
+from dismaiflow.benchmark.collecting import collect_results, store_generated
 from dismaiflow.benchmark.count_jobs import alloy_in_cell, first_chunk
-from dismaiflow.benchmark.jobs import (
-    build_scorer,
-    collect_counts,
-    expansion_hash,
-    store_generated,
-)
+from dismaiflow.benchmark.jobs import build_scorer, expansion_hash
 from dismaiflow.benchmark.protocol import ScoringProtocol
+from dismaiflow.benchmark.runs import count_reasons
 from dismaiflow.benchmark.schemas import ControlsDoc, CountedChunk, GeneratedSet
 from dismaiflow.jobs import dismai_job
 from dismaiflow.models.registry import get_model
@@ -92,7 +88,7 @@ class CollectControlsMaker(Maker):
         for name, one in controls.items():
             if one is None:
                 continue
-            counted, failed = collect_counts(
+            counted, failed = collect_results(
                 jobstore, one, control_counts[name], 0, scorer.reference
             )
             run = scorer.score_run(counted, one.n_frames, failed)

@@ -11,6 +11,7 @@ from jobflow import Maker, Response
 
 from dismaiflow.alloy.system import AlloySystem
 from dismaiflow.benchmark.alloy_analysis import AlloyAnalyser, AlloyCounts
+from dismaiflow.benchmark.collecting import INDEX_LABEL
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import CountedChunk
 from dismaiflow.errors import BlobError, DismaiError
@@ -23,15 +24,10 @@ from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from jobflow import JobStore
 
 #: Kind under which counts are stored.
 COUNTS_KIND = "alloy_counts"
-
-#: Label that tells the place of a structure in its source.
-INDEX_LABEL = "index"
 
 #: Controls are moved by so much before they are counted (Å). They stand exactly on sites, where the
 #: published ``fixed`` alignment loses the first atom of each; the floor would be ten times as high.
@@ -162,7 +158,7 @@ class CountSetMaker(Maker):
         first = first_chunk(current_jobstore(), reference).select([0])
         alloy, expected = alloy_in_cell(spec, first)
         total = structures.n_structures
-        groups = list(self._groups(structures))
+        groups = list(structures.groups(self.structures_per_job))
         if len(groups) == 1:
             analyser = AlloyAnalyser(alloy, protocol)
             return [_count_chunks(analyser, expected, groups[0][1], role, total, 0)]
@@ -176,19 +172,6 @@ class CountSetMaker(Maker):
             made.name = " ".join(filter(None, (self.chunk_maker.name, label, str(number))))
             jobs.append(made)
         return replaced_by(jobs, [made.output for made in jobs], f"gather {label}".rstrip())
-
-    def _groups(self, structures: StructuresRef) -> Iterator[tuple[int, list[str]]]:
-        """Yield the place of the first structure and the chunks of each job."""
-        start = size = 0
-        group: list[str] = []
-        for chunk, length in zip(structures.chunks, structures.chunk_sizes, strict=True):
-            if group and size + length > self.structures_per_job:
-                yield start, group
-                start, size, group = start + size, 0, []
-            group.append(chunk)
-            size += length
-        if group:
-            yield start, group
 
 
 def _count_chunks(

@@ -3,52 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from jobflow import Maker
 
 from dismaiflow.alloy.system import AlloySystem
 from dismaiflow.benchmark.alloy_analysis import AlloyAnalyser, AlloyCounts
-from dismaiflow.benchmark.alloy_scoring import (
-    AlloyScorer,
+from dismaiflow.benchmark.alloy_scoring import AlloyScorer, explain_missing
+from dismaiflow.benchmark.collecting import collect_results, find_example
+from dismaiflow.benchmark.count_jobs import alloy_in_cell, first_chunk
+from dismaiflow.benchmark.protocol import ScoringProtocol
+from dismaiflow.benchmark.published import compare_with_published
+from dismaiflow.benchmark.runs import (
     RunScore,
     combine_distributions,
     combine_runs,
     count_reasons,
     example,
-    explain_missing,
     listed,
 )
-from dismaiflow.benchmark.count_jobs import INDEX_LABEL, alloy_in_cell, first_chunk
-from dismaiflow.benchmark.protocol import ScoringProtocol
-from dismaiflow.benchmark.published import compare_with_published
 from dismaiflow.benchmark.schemas import (
     ControlsDoc,
     CountedChunk,
-    Failure,
     GeneratedSet,
     Provenance,
     ScoreDoc,
 )
-from dismaiflow.errors import BlobError, DismaiError
+from dismaiflow.errors import DismaiError
 from dismaiflow.jobs import dismai_job
 from dismaiflow.metrics.bootstrap import SEED as BOOTSTRAP_SEED
-from dismaiflow.store.blobs import current_jobstore, get_blob, put_blob
-from dismaiflow.store.structures import StructuresRef, get_chunk, put_structures
-from dismaiflow.structures.read import BadFrame
+from dismaiflow.store.blobs import current_jobstore, get_blob
+from dismaiflow.store.structures import StructuresRef
 from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-#: Kind under which lists of unreadable frames are stored.
-UNREADABLE_KIND = "unreadable_frames"
 
 
 def expansion_hash(spec: SystemSpec) -> str:
@@ -110,7 +98,7 @@ class CollectScoreMaker(Maker):
         runs: list[RunScore] = []
         counts: list[AlloyCounts] = []
         for file, (one, chunks) in enumerate(zip(generated, generated_counts, strict=True)):
-            counted, failed = collect_counts(jobstore, one, chunks, file, scorer.reference)
+            counted, failed = collect_results(jobstore, one, chunks, file, scorer.reference)
             counts.append(counted)
             runs.append(scorer.score_run(counted, one.n_frames, failed))
         failed = [failure for run in runs for failure in run.failed]
@@ -146,80 +134,6 @@ class CollectScoreMaker(Maker):
         )
 
 
-def store_generated(
-    jobstore: Any,
-    name: str,
-    structures: StructureSet,
-    chunk_size: int,
-    indices: NDArray[np.int64] | None = None,
-    unreadable: Sequence[BadFrame] = (),
-) -> GeneratedSet:
-    """Put structures to be scored into the store, with their places as labels.
-
-    Parameters
-    ----------
-    jobstore : JobStore
-        Connected.
-    name : str
-        Name of their source.
-    structures : StructureSet
-        Those that could be read, or were sampled.
-    chunk_size : int
-        Structures that one job counts.
-    indices : ndarray of int64, shape (n_structures,), optional
-        Place of each in the source; by default there were no others.
-    unreadable : sequence of BadFrame
-        The others.
-    """
-    places = np.arange(len(structures)) if indices is None else indices
-    blob = None
-    if unreadable:
-        frames = [[bad.index, bad.reason, bad.detail] for bad in unreadable]
-        blob = put_blob(jobstore, json.dumps(frames).encode(), UNREADABLE_KIND)
-    return GeneratedSet(
-        name=name,
-        structures=put_structures(
-            jobstore,
-            structures.with_labels(structures.labels | {INDEX_LABEL: places}),
-            chunk_size,
-            attached=[blob] if blob else [],
-        ),
-        n_frames=len(structures) + len(unreadable),
-        unreadable=blob,
-    )
-
-
-def collect_counts(
-    jobstore: Any,
-    generated: GeneratedSet,
-    chunks: list[CountedChunk | None] | None,
-    file: int,
-    like: AlloyCounts,
-) -> tuple[AlloyCounts, list[Failure]]:
-    """Fetch the counts of a set and list everything in it that was not counted."""
-    done = [chunk for chunk in chunks or [] if chunk is not None]
-    parts = [AlloyCounts.from_bytes(get_blob(jobstore, chunk.counts)) for chunk in done]
-    counted = AlloyCounts.concatenate(parts) if parts else like.emptied()
-    unreadable: list[BadFrame] = []
-    if generated.unreadable is not None:
-        listed_there = json.loads(get_blob(jobstore, generated.unreadable))
-        unreadable = [BadFrame(*entry) for entry in listed_there]
-    failed = [
-        Failure(file=file, index=bad.index, reason=bad.reason, detail=bad.detail)
-        for bad in (*unreadable, *counted.bad)
-    ]
-    # Whatever no job has told of was lost with its job, or before.
-    told = {*counted.indices.tolist(), *(failure.index for failure in failed)}
-    gone = [message for chunk in done for message in chunk.lost]
-    detail = gone[0] if gone else "the job that was to count it did not finish"
-    failed.extend(
-        Failure(file=file, index=i, reason="job_failed", detail=detail)
-        for i in range(generated.n_frames)
-        if i not in told
-    )
-    return counted, sorted(failed, key=lambda failure: failure.index)
-
-
 def build_scorer(
     alloy: AlloySystem, protocol: ScoringProtocol, chunks: list[CountedChunk | None] | None
 ) -> AlloyScorer:
@@ -249,15 +163,8 @@ def _examples(
     """Pick the first scored structure and the first of the reference."""
     examples = {"reference": example(reference, 0)}
     for one, counted in zip(generated, counts, strict=True):
-        if len(counted) == 0:
-            continue
-        wanted = int(counted.indices[0])
-        for blob in one.structures.chunks:
-            try:
-                chunk = get_chunk(jobstore, blob)
-            except BlobError:  # its structures are among the failed
-                continue
-            place = np.flatnonzero(chunk.labels[INDEX_LABEL] == wanted)
-            if len(place):
-                return examples | {"generated": example(chunk, int(place[0]))}
+        index = int(counted.indices[0]) if len(counted) else None
+        found = find_example(jobstore, one.structures, index)
+        if found is not None:
+            return examples | {"generated": found}
     return examples

@@ -9,13 +9,16 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from dismaiflow.errors import DismaiError
 
 ProtocolName = Literal["published", "corrected"]
-Alignment = Literal["fixed", "translated", "rotated", "registered"]
+Alignment = Literal["fixed", "translated", "rotated", "registered", "none"]
 
 #: Rises with every change of a number that a protocol gives; ``published`` never changes.
 PROTOCOL_VERSIONS: dict[str, int] = {"published": 1, "corrected": 1}
 
 #: The alignments of the published scripts.
 PUBLISHED_ALIGNMENTS: tuple[Alignment, ...] = ("fixed", "translated", "rotated")
+
+#: Stands for the alignment of structures that lie on no lattice.
+NO_ALIGNMENT: Alignment = "none"
 
 
 class ScoringProtocol(BaseModel):
@@ -29,7 +32,8 @@ class ScoringProtocol(BaseModel):
         Version of the protocol.
     alignment : str
         Alloys under ``published``: ``fixed`` (CryinGAN's script), ``translated`` (DiffCSP's) or
-        ``rotated`` (CDVAE's). ``corrected`` has one for all, ``registered``.
+        ``rotated`` (CDVAE's). ``corrected`` has one for all, ``registered``. Interfaces and
+        amorphous systems have ``none``.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,7 +47,8 @@ class ScoringProtocol(BaseModel):
         alignment = self.alignment
         if alignment is None:
             alignment = "fixed" if self.name == "published" else "registered"
-        if (alignment in PUBLISHED_ALIGNMENTS) != (self.name == "published"):
+        published = self.name == "published"
+        if alignment != NO_ALIGNMENT and (alignment in PUBLISHED_ALIGNMENTS) != published:
             raise DismaiError(
                 "--alignment belongs to the published protocol; the corrected one fits a rigid "
                 "motion of the lattice to all atoms"
@@ -58,7 +63,27 @@ class ScoringProtocol(BaseModel):
         object.__setattr__(self, "version", current)
         return self
 
+    @classmethod
+    def for_kind(
+        cls, kind: str, name: ProtocolName = "published", alignment: Alignment | None = None
+    ) -> ScoringProtocol:
+        """Return the protocol for a kind of system.
+
+        Raises
+        ------
+        DismaiError
+            If an alignment is asked of a system that has no lattice.
+        """
+        if kind == "alloy":
+            return cls(name=name, alignment=alignment)
+        if alignment not in (None, NO_ALIGNMENT):
+            raise DismaiError(f"--alignment is for alloys; this system is of kind {kind}")
+        return cls(name=name, alignment=NO_ALIGNMENT)
+
     @property
     def key(self) -> str:
-        """One word for it, e.g. ``published-1-fixed``."""
-        return f"{self.name}-{self.version}-{self.alignment}"
+        """One word for it, e.g. ``published-1-fixed``, or ``published-1`` without a lattice."""
+        parts = [self.name, str(self.version)]
+        if self.alignment not in (None, NO_ALIGNMENT):
+            parts.append(str(self.alignment))
+        return "-".join(parts)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from jobflow import Flow, Job, Maker
 
 from dismaiflow.alloy.flows import AlloyDatasetMaker
+from dismaiflow.benchmark.collecting import store_generated
 from dismaiflow.benchmark.flows import NO_PROTOCOL, AlloyControlsMaker
-from dismaiflow.benchmark.jobs import store_generated
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import GeneratedSet
 from dismaiflow.jobs import dismai_job

@@ -175,7 +175,7 @@ def read_generated(paths: list[Path], store: JobStore, chunk_size: int) -> list[
     DismaiError
         If a file cannot be split into frames.
     """
-    from dismaiflow.benchmark.jobs import store_generated
+    from dismaiflow.benchmark.collecting import store_generated
     from dismaiflow.structures.read import read_structures
 
     sets = []

@@ -172,8 +172,9 @@ def _controls(
     store: JobStore,
 ) -> ControlsDoc | Flow:
     """Take the controls from the dataset's card or the store, or return a flow that scores them."""
+    from dismaiflow.benchmark.collecting import store_generated
     from dismaiflow.benchmark.flows import VALIDATION_CONTROL, AlloyControlsMaker
-    from dismaiflow.benchmark.jobs import expansion_hash, store_generated
+    from dismaiflow.benchmark.jobs import expansion_hash
     from dismaiflow.settings import load_settings
 
     kept = card_controls(dataset.card) if dataset is not None else {}

@@ -59,6 +59,27 @@ class StructuresRef(BaseModel):
     chunks: list[str]
     chunk_sizes: list[int]
 
+    def groups(self, size: int) -> Iterator[tuple[int, list[str]]]:
+        """Yield groups of whole chunks that hold at most ``size`` structures, or one chunk.
+
+        Yields
+        ------
+        start : int
+            Place of the first structure of the group in the set.
+        chunks : list of str
+            Its chunks.
+        """
+        start = filled = 0
+        group: list[str] = []
+        for chunk, length in zip(self.chunks, self.chunk_sizes, strict=True):
+            if group and filled + length > size:
+                yield start, group
+                start, filled, group = start + filled, 0, []
+            group.append(chunk)
+            filled += length
+        if group:
+            yield start, group
+
 
 @dataclass(frozen=True)
 class Manifest:
