@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import yaml
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -40,12 +40,27 @@ class DismaiSettings(BaseSettings):
         Path("~/.dismai/launchpad"),
         description="Folder with the configuration of the LaunchPad that --submit uses.",
     )
+    DATA_DIR: Path = Field(
+        Path("~/.dismai/data"),
+        description="Folder with the published data that `dismai data fetch` brings.",
+    )
     CHUNK_SIZE: PositiveInt = Field(
         50, description="Structures of a stored chunk, the least that a job works on."
     )
     N_CONTROL: PositiveInt = Field(
         1000,
         description="Structures that a control is sampled with, as many as the paper's models.",
+    )
+    N_CONTROL_RELAXED: NonNegativeInt = Field(
+        10,
+        description="Structures of a control that must be relaxed first; 0 leaves it out.",
+    )
+    SCRATCH_DIR: Path = Field(
+        Path("~/.dismai/scratch"),
+        description="Folder for the partial work of killed jobs, and for unpacked potentials.",
+    )
+    PROCESSES: NonNegativeInt = Field(
+        0, description="Processes of a job that relaxes or analyses; 0 takes all cores it may use."
     )
 
     @classmethod
@@ -90,7 +105,7 @@ def load_settings() -> DismaiSettings:
         raise DismaiError(
             f"setting {name} (in {path} or the environment): {first['msg']}; known are {known}"
         ) from error
-    for name in ("STORE_PATH", "SYSTEMS_DIR", "LAUNCHPAD_DIR"):
+    for name in ("STORE_PATH", "SYSTEMS_DIR", "LAUNCHPAD_DIR", "DATA_DIR", "SCRATCH_DIR"):
         setattr(settings, name, _expanded(getattr(settings, name)))
     return settings
 

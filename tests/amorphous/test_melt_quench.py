@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dismaiflow.amorphous.lammps_engine import check_elements, potential_file, session
+from dismaiflow.amorphous.jobs import check_potential
 from dismaiflow.amorphous.melt_quench import (
     MeltQuenchSettings,
     crystal_energy,
@@ -19,6 +19,7 @@ from dismaiflow.amorphous.melt_quench import (
 )
 from dismaiflow.amorphous.quality import assess
 from dismaiflow.errors import DismaiError
+from dismaiflow.potentials.lammps_library import check_elements, potential_file, session
 from dismaiflow.progress import listening
 
 #: A quench of a few ps that takes a second.
@@ -225,7 +226,7 @@ def test_counts_follow_the_composition():
 )
 def test_unknown_elements_are_named(potential, elements, message):
     with pytest.raises(DismaiError, match=f"key 'parent.quench.potential'.*{message}"):
-        check_elements(potential, elements)
+        check_potential(potential, elements)
 
 
 def test_silicon_is_not_the_file_that_prefers_right_angles():
@@ -241,16 +242,16 @@ def test_without_lammps_the_extra_is_named(monkeypatch):
 
 
 def test_without_mpi_the_extra_is_named(monkeypatch, tmp_path):
-    from dismaiflow.amorphous import lammps_engine
+    from dismaiflow.potentials import lammps_library
 
     class Broken:
         def lammps(self, cmdargs):
             raise OSError("libmpi.so.12: cannot open shared object file")
 
-    monkeypatch.setattr(lammps_engine, "load_lammps", Broken)
+    monkeypatch.setattr(lammps_library, "load_lammps", Broken)
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     with (
         pytest.raises(DismaiError, match=r"no MPI library.*dismaiflow\[potentials\]"),
-        lammps_engine.session(),
+        lammps_library.session(),
     ):
         pass

@@ -4,12 +4,24 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from dismaiflow.benchmark import published
-from dismaiflow.benchmark.published import compare_with_published
+from dismaiflow.benchmark.published import (
+    compare_with_published,
+    lattice_denoising_row,
+    published_systems,
+    published_table,
+    relaxation_table,
+)
 from dismaiflow.systems import get_system
+
+#: The paper and its supplement as text, where somebody has put them beside the repository.
+PAPERS = Path(__file__).parents[3] / "shared" / "paper"
+
+NO_COPY = "this machine has no verified copy of the published data (`dismai data fetch`)"
 
 #: Tables 1 to 3 of Digital Discovery 2024, 3, 1889, as printed.
 TABLES = {
@@ -43,6 +55,26 @@ CryinGAN 0.0643 (0.0629, 0.0659) 100 (100, 100) 0.00 (0.00, 0.00)
 CDVAE 0.0618 (0.0549, 0.0694) 61.3 (55.9, 68.2) 0.27 (0.20, 0.30)
 DiffCSP 0.0338 (0.0332, 0.0342) 92.3 (89.2, 94.4) 0.00 (0.00, 0.00)
 CryinGAN 0.0650 (0.0609, 0.0691) 100 (100, 100) 0.00 (0.00, 0.00)
+""",
+}
+
+#: Tables S1 to S3 of the supplement, as printed.
+TABLE_S1 = {
+    "lsc-lco": "0.215 [+0.171] (0.0853, 0.297) 0.273 [+0.245] (0.0905, 0.420) 0.317 [+0.222] (0.240, 0.407) 0.192 [+0.155] (0.0671, 0.278) 43.8 [+36.7] (11.9, 79.3)",
+    "amorphous-si": "0.863 [+0.798] (0.405, 1.11) 9.70 [+8.31] (8.70, 10.6) 0.0492 [+0.0390] (0.0260, 0.0621) 8.7 [+8.7] (6.0, 12.6)",
+    "alloy-300K-narrow": "0.0824 [+0.0179] (0.0621, 0.102) 99.5 [+5.13] (98.4, 100) 0.00 [+0.00] (0.00, 0.00)",
+}
+RELAXATIONS = {
+    "lsc-lco": """
+CDVAE 10.3 8.71 3.30 1.46
+DiffCSP 68.2 53.9 12.3 9.68
+CrysTens 171 74.3 640 137
+UniMat 257 116 989 70.0
+CryinGAN 147 72.4 234 67.3
+""",
+    "amorphous-si": """
+CDVAE 22.5 16.3 8.64 45.3
+DiffCSP 140 39.0 275 21.6
 """,
 }
 
@@ -89,19 +121,86 @@ def test_source_names_the_table() -> None:
     assert all(source.startswith("Digital Discovery 2024, 3, 1889") for source in sources)
 
 
-def test_another_reference_is_not_comparable() -> None:
+CHANGED = re.compile(rf"{NUMBER} \[\+{NUMBER}\] \({NUMBER}, {NUMBER}\)")
+
+
+@pytest.mark.parametrize("system", list(TABLES))
+def test_lattice_denoising(system: str) -> None:
+    """Table S1, which has three of the systems."""
+    found = lattice_denoising_row(system)
+    if system not in TABLE_S1:
+        assert found is None
+        return
+    assert found is not None
+    assert (found.source, found.model) == ("Table S1", "DiffCSP")
+    printed = [tuple(map(float, entry)) for entry in CHANGED.findall(TABLE_S1[system])]
+    keys = ("value", "change", "min", "max")
+    assert [tuple(m[k] for k in keys) for m in found.metrics.values()] == printed
+    table = published_table(system)
+    assert table is not None
+    assert list(found.metrics) == table.metrics
+    # The changes are those from the row of DiffCSP, to the digits that are printed.
+    before = next(row for row in table.rows if row.model == "DiffCSP").metrics
+    for metric, numbers in found.metrics.items():
+        change = numbers["value"] - before[metric]["value"]
+        assert change == pytest.approx(numbers["change"], rel=0.02, abs=0.1)
+
+
+@pytest.mark.parametrize("system", list(TABLES))
+def test_relaxations(system: str) -> None:
+    """Tables S2 and S3; alloys are not relaxed."""
+    found = relaxation_table(system)
+    if system not in RELAXATIONS:
+        assert found is None
+        return
+    assert found is not None
+    sources = {"lsc-lco": ("Table S2", "M3GNet"), "amorphous-si": ("Table S3", "SOAP-GAP")}
+    assert (found.source, found.potential) == sources[system]
+    rows = [
+        [r.model, r.steps_mean, r.steps_std, r.energy_drop_mean, r.energy_drop_std]
+        for r in found.rows
+    ]
+    printed = [line.split() for line in RELAXATIONS[system].strip().splitlines()]
+    assert rows == [[model, *map(float, numbers)] for model, *numbers in printed]
+
+
+@pytest.mark.skipif(not PAPERS.is_dir(), reason="the text of the paper is not here")
+def test_typed_rows_stand_in_the_paper() -> None:
+    """Digit by digit, against the text of paper and supplement."""
+    read = {path.name: " ".join(path.read_text("utf-8").split()) for path in PAPERS.glob("*.txt")}
+    text, supplement = read["dismai-bench-paper.txt"], read["dismai-bench-si.txt"]
+    rows = [line for table in TABLES.values() for line in table.strip().splitlines()]
+    further = [line for table in RELAXATIONS.values() for line in table.strip().splitlines()]
+    assert [row for row in rows if row not in text] == []
+    assert [row for row in (*TABLE_S1.values(), *further) if row not in supplement] == []
+
+
+def test_systems_of_the_paper() -> None:
+    assert published_systems() == tuple(TABLES)
+    assert published_table("my-alloy") is None
+
+
+@pytest.fixture
+def no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine of this test has."""
+    monkeypatch.setenv("DISMAI_DATA_DIR", str(tmp_path))
+
+
+@pytest.mark.usefixtures("no_copy")
+def test_without_a_copy_nothing_is_comparable() -> None:
     found = compare_with_published("alloy-300K-wide", "0" * 64, "published")
     assert not found.comparable
-    assert found.why_not == "this version does not know the published set"
+    assert found.why_not == NO_COPY
+    assert found.evidence == {}
 
 
+@pytest.mark.usefixtures("no_copy")
 def test_every_reason_is_told() -> None:
-    found = compare_with_published("alloy-300K-wide", "0" * 64, "corrected")
-    assert found.why_not == (
-        "this version does not know the published set; the protocol is corrected, not published"
-    )
+    found = compare_with_published("alloy-300K-wide", "0" * 64, "corrected", marks=["a mark"])
+    assert found.why_not == f"{NO_COPY}; the protocol is corrected, not published; a mark"
 
 
+@pytest.mark.usefixtures("no_copy")
 def test_comparable_needs_reference_and_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once the hash of a published set is entered."""
     monkeypatch.setitem(published.PUBLISHED_REFERENCES, "alloy-300K-wide", "a" * 64)

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dismaiflow.errors import DismaiError
-from dismaiflow.metrics.rdf import neighbour_pairs, radial_distribution
+from dismaiflow.metrics.rdf import neighbour_pairs, partial_distribution, radial_distribution
 
 #: Shells of diamond by hand: squared distance in units of a^2/16, and atoms in it.
 DIAMOND = [(3, 4), (8, 12), (11, 12), (16, 6), (19, 12)]
@@ -131,3 +131,29 @@ def test_bad_ranges_are_refused():
         radial_distribution([[0.0, 0, 0]], np.eye(3), 1.0, 0.0)
     with pytest.raises(DismaiError, match="atoms to count"):
         radial_distribution([[0.0, 0, 0]], np.eye(3), 1.0, 0.1, neighbours=[False])
+
+
+def test_partial_function_of_a_region():
+    """Six chlorine atoms at 2.82 Å around each of the chosen sodium atoms, in the slab or not."""
+    salt = bulk("NaCl", "rocksalt", 5.64, cubic=True) * (2, 2, 2)
+    args = (salt.numbers, salt.positions, salt.cell.array, (11, 17))
+    region = salt.positions[:, 2] < 1.0
+    free = partial_distribution(*args, region=region, r_max=4.0, bin_width=0.1)
+    assert free.counts[28] == 6
+    # 32 chlorine atoms in (11.28 Å)^3; the shell from 2.8 to 2.9 Å holds 10.2081 Å^3.
+    assert free.g[28] == pytest.approx(6 / (10.2081 * 32 / 11.28**3), rel=1e-5)
+    # Two of the six lie above and below the layer.
+    within = partial_distribution(*args, region=region, both_within=True, r_max=4.0, bin_width=0.1)
+    assert within.counts[28] == 4
+    with pytest.raises(DismaiError, match="atoms to count"):
+        partial_distribution(salt.numbers, salt.positions, salt.cell.array, (11, 8))
+
+
+def test_a_volume_sets_the_density():
+    salt = bulk("NaCl", "rocksalt", 5.64, cubic=True)
+    salt.cell[2, 2] *= 3  # a slab with twice its thickness of vacuum
+    args = (salt.positions, salt.cell.array, 4.0, 0.1)
+    dense = radial_distribution(*args, volume=5.64**3)
+    np.testing.assert_allclose(dense.g * 3, radial_distribution(*args).g)
+    with pytest.raises(DismaiError, match="volume above 0"):
+        radial_distribution(*args, volume=0.0)

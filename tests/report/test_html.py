@@ -135,7 +135,7 @@ def test_a_score_with_everything(full: Reader) -> None:
         "3.00",
         "train-resample",
         "random-occupancy",
-        "published (not comparable: this version does not know the published set)",
+        "published (not comparable: this machine has no verified copy of the published data",
         "0.0338",
         "(0.0332, 0.0342)",
         "1.3 times the floor of 0.00949",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -9,7 +10,6 @@ import numpy as np
 from ase.data import atomic_masses, atomic_numbers
 from jobflow import Maker
 
-from dismaiflow.amorphous.lammps_engine import check_elements
 from dismaiflow.amorphous.melt_quench import MeltQuenchSettings, melt_quench, split_counts
 from dismaiflow.amorphous.overlap import overlap_report
 from dismaiflow.amorphous.parent import ParentBox, kind_counts
@@ -25,6 +25,7 @@ from dismaiflow.amorphous.slicing import (
 )
 from dismaiflow.errors import DismaiError
 from dismaiflow.jobs import dismai_job
+from dismaiflow.potentials.lammps_library import check_elements
 from dismaiflow.store.blobs import current_jobstore
 from dismaiflow.store.datasets import DatasetDoc
 from dismaiflow.store.structures import StructuresRef, get_structures, put_structures
@@ -79,6 +80,22 @@ def quench_settings(
     return MeltQuenchSettings(**chosen)
 
 
+def check_potential(potential: str, elements: Sequence[str]) -> str:
+    """Return the file of a potential of a melt-quench that knows these elements.
+
+    Raises
+    ------
+    DismaiError
+        If there is none; it names the key of the spec.
+    """
+    return check_elements(
+        potential,
+        elements,
+        where="key 'parent.quench.potential': ",
+        advice="take another potential, or give the parent as a file",
+    )
+
+
 def check_quench(spec: SystemSpec, settings: MeltQuenchSettings) -> None:
     """Check, before a long run, that a parent can be made and cut.
 
@@ -95,7 +112,7 @@ def check_quench(spec: SystemSpec, settings: MeltQuenchSettings) -> None:
         If the potential does not know the elements, the composition does not divide the parent,
         or blocks do not fit into it.
     """
-    check_elements(settings.potential, tuple(spec.composition))
+    check_potential(settings.potential, tuple(spec.composition))
     split_counts(spec.composition, settings.n_atoms)
     block = spec.amorphous.block
     mass = sum(n * atomic_masses[atomic_numbers[symbol]] for symbol, n in spec.composition.items())

@@ -40,9 +40,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from dismaiflow.amorphous.lammps_engine import session, set_interactions
 from dismaiflow.amorphous.quality import GRAMS_PER_CM3
 from dismaiflow.errors import DismaiError
+from dismaiflow.potentials.lammps_library import session, set_interactions
 from dismaiflow.progress import report as report_progress
 
 if TYPE_CHECKING:
@@ -341,7 +341,7 @@ def melt_quench(
     mass = sum(n * atomic_masses[atomic_numbers[symbol]] for symbol, n in counts.items())
     edge = float((mass / (settings.density * GRAMS_PER_CM3)) ** (1 / 3))
     positions = diamond_sites(settings.n_atoms, edge, rng)
-    with session() as engine:
+    with session("if atoms were lost, take a shorter timestep") as engine:
         _set_up(engine, settings.potential, elements, kinds, positions, edge)
         history, displacement = _run(engine, settings, mass, int(rng.integers(1, 2**31 - 1)))
         _relax(engine, settings.ensemble == "npt")

@@ -10,6 +10,7 @@ import numpy as np
 from dismaiflow.benchmark.runs import example
 from dismaiflow.benchmark.schemas import CountedChunk, Failure, GeneratedSet
 from dismaiflow.errors import BlobError
+from dismaiflow.potentials.treatment import INDEX_LABEL
 from dismaiflow.store.blobs import get_blob, put_blob
 from dismaiflow.store.structures import get_chunk, put_structures
 from dismaiflow.structures.read import BadFrame
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 #: Kind under which lists of unreadable frames are stored.
 UNREADABLE_KIND = "unreadable_frames"
-
-#: Label that tells the place of a structure in its source.
-INDEX_LABEL = "index"
 
 
 class PerStructure(Protocol):

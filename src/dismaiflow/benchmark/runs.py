@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,12 +38,15 @@ class RunScore:
         Comparisons of whole distributions.
     failed : list of Failure
         Structures not scored.
+    similarity : dict of str to Metric
+        Cosine similarities of the mean fingerprints, where there are any.
     """
 
     n_generated: int
     metrics: dict[str, Metric]
     distribution: dict[str, float | None]
     failed: list[Failure]
+    similarity: dict[str, Metric] = field(default_factory=dict)
 
     @property
     def n_scored(self) -> int:
@@ -67,11 +70,16 @@ def combine_runs(runs: Sequence[RunScore]) -> dict[str, Metric]:
 
     One run keeps its confidence intervals; for several they are null.
     """
+    return combine_metrics([run.metrics for run in runs])
+
+
+def combine_metrics(runs: Sequence[dict[str, Metric]]) -> dict[str, Metric]:
+    """Average metrics by their names, as `combine_runs` does."""
     if len(runs) == 1:
-        return runs[0].metrics
+        return runs[0]
     combined = {}
-    for name in runs[0].metrics:
-        values = [run.metrics[name].value for run in runs]
+    for name in runs[0]:
+        values = [run[name].value for run in runs]
         found = [value for value in values if value is not None]
         if not found:
             combined[name] = Metric(value=None, reason=NOTHING_SCORED)

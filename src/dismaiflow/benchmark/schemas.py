@@ -7,8 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from dismaiflow.benchmark.findings import Findings
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.published import PublishedComparison
+from dismaiflow.potentials.base import PotentialCard
 from dismaiflow.store.structures import StructuresRef
 from dismaiflow.structures.dataset import package_versions
 
@@ -57,6 +59,34 @@ class CountedChunk(BaseModel):
     )
 
 
+class AnalysedSet(BaseModel):
+    """Features of the structures of a set, in the store.
+
+    Parameters
+    ----------
+    input_hash : str
+        Content hash of the set.
+    analysis_hash : str
+        Of all that decides the features beside the structures; the key for finding them again.
+    n_structures : int
+        Structures of the set.
+    parts : list of CountedChunk or None
+        Blobs of `StructureFeatures`; None where a job failed.
+    """
+
+    kind: str = "features"
+    system: str
+    input_hash: str
+    analysis_hash: str
+    n_structures: int
+    parts: list[CountedChunk | None]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was lost; others are not kept for later scores."""
+        return all(part is not None and not part.lost for part in self.parts)
+
+
 class Metric(BaseModel):
     """One number of a score; null with a reason if it cannot be had."""
 
@@ -85,6 +115,10 @@ class Provenance(BaseModel):
     generated_files: list[str]
     generated_hashes: list[str]
     bootstrap_seed: int
+    potential: PotentialCard | None = Field(None, description="what relaxed the structures")
+    relaxed_reference_hash: str | None = Field(
+        None, description="of the reference after it was relaxed again"
+    )
     versions: dict[str, str] = Field(default_factory=package_versions)
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -112,7 +146,16 @@ class ScoreDoc(BaseModel):
     )
     published: PublishedComparison
     per_run: list[dict[str, Any]] = Field(default_factory=list)
+    similarity: dict[str, Metric] = Field(
+        default_factory=dict, description="cosine similarity of the mean fingerprints"
+    )
     histograms: dict[str, Histogram] = Field(default_factory=dict)
+    findings: Findings = Field(
+        default_factory=Findings, description="curves, motifs, bonds, energies and relaxations"
+    )
+    marks: list[str] = Field(
+        default_factory=list, description="what a reader must know before comparing this score"
+    )
     examples: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="one generated and one reference structure"
     )
@@ -129,6 +172,8 @@ class ControlsDoc(BaseModel):
     n_sampled: int = Field(description="structures drawn of each control")
     seed: int
     expansion_hash: str = Field("", description="of the cluster expansion behind the energies")
+    analysis_hash: str = Field("", description="of what decides the features of free atoms")
+    potential_hash: str = Field("", description="of the potential and settings that relaxed them")
     scores: dict[str, dict[str, float | None]]
     failures: dict[str, dict[str, int]]
     missing: list[str] = Field(

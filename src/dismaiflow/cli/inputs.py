@@ -36,14 +36,6 @@ def system_dirs() -> list[Path]:
     return [folder] if folder.is_dir() else []
 
 
-def find_alloy(name: str) -> SystemSpec:
-    """Return a system that must be an alloy, the kind that can be scored so far."""
-    spec = find_system(name)
-    if spec.kind != "alloy":
-        raise DismaiError(f"{spec.name} is of kind {spec.kind}; this version scores alloys only")
-    return spec
-
-
 def read_parents(
     specs: Sequence[SystemSpec], given: Path | None, store: JobStore
 ) -> dict[str, StructuresRef]:
@@ -99,7 +91,7 @@ def read_reference(
     store : JobStore
         Where it goes, or is.
     spec : SystemSpec
-        The alloy; a dataset folder must be of this system, and every structure fit it.
+        The system; a dataset folder must be of this system, and every structure fit it.
 
     Returns
     -------
@@ -111,7 +103,7 @@ def read_reference(
     Raises
     ------
     DismaiError
-        If it cannot be read, or its structures are unlike each other or no such alloy.
+        If it cannot be read, or its structures are unlike each other or no such system.
     """
     from dismaiflow.store.structures import find_structures, get_structures, put_structures
 
@@ -152,10 +144,18 @@ def _read_reference_path(path: Path, system: str) -> tuple[StructureSet, Dataset
 
 def _check_reference(name: str, structures: StructureSet, spec: SystemSpec) -> None:
     """Refuse a reference that the jobs would refuse, before any runs."""
-    from dismaiflow.benchmark.count_jobs import alloy_in_cell
     from dismaiflow.structures.checks import Expectation
 
-    Expectation.of_reference(structures, name)
+    found = Expectation.of_reference(structures, name).plain()["composition"]
+    if spec.kind != "alloy":
+        if set(found) != set(spec.species):
+            raise DismaiError(
+                f"{name}: holds {', '.join(found)}, but {spec.name} is made of "
+                f"{', '.join(spec.species)}"
+            )
+        return
+    from dismaiflow.benchmark.count_jobs import alloy_in_cell
+
     try:
         alloy_in_cell(spec, structures.select([0]))
     except DismaiError as error:

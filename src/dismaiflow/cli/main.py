@@ -9,6 +9,7 @@ import typer
 
 from dismaiflow import __version__
 from dismaiflow.cli import (
+    data,
     dataset,
     launchpad,
     models,
@@ -42,6 +43,7 @@ app.command("score")(score.score)
 app.command("report")(report.report)
 app.add_typer(systems.app, name="systems")
 app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
 launchpad.app.command("status")(runs.status)
 launchpad.app.command("retry")(runs.retry)
 app.add_typer(launchpad.app, name="launchpad")

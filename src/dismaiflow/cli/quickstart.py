@@ -10,7 +10,7 @@ import typer
 from dismaiflow.cli.console import MAX_SEED, out
 from dismaiflow.cli.dataset import check_targets, make_datasets
 from dismaiflow.cli.dataset_options import alloy_maker
-from dismaiflow.cli.inputs import card_controls, find_alloy
+from dismaiflow.cli.inputs import card_controls, find_system
 from dismaiflow.cli.submitting import Submit, Tags, check_place, open_place, submit_flow
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def quickstart(
 ) -> None:
     """Make the four alloy datasets at the paper's size, score the controls, write a report."""
     check_place(out_dir, submit, default=True)
-    specs = [find_alloy(name) for name in ALLOYS]
+    specs = [find_system(name) for name in ALLOYS]
     maker = alloy_maker("corrected", "none", n_control, n_passes=n_passes)
     flow = maker.make(specs, seed, n)
     if submit:

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from dismaiflow.cli.console import one_of, out
 from dismaiflow.cli.inputs import (
-    card_controls,
-    find_alloy,
+    find_system,
     read_generated,
     read_reference,
     reference_name,
 )
 from dismaiflow.cli.run import run_flow
+from dismaiflow.cli.scoring import Moving, Question, build_flow, open_for, store_potential
 from dismaiflow.cli.submitting import Submit, Tags, check_place, open_place, submit_flow
 from dismaiflow.errors import DismaiError
 
 if TYPE_CHECKING:
-    from jobflow import Flow, JobStore
+    from jobflow import Flow
 
     from dismaiflow.benchmark.protocol import ScoringProtocol
-    from dismaiflow.benchmark.schemas import ControlsDoc, GeneratedSet, ScoreDoc
+    from dismaiflow.benchmark.schemas import ScoreDoc
     from dismaiflow.cli.run import FinishedRun
-    from dismaiflow.store.structures import StructuresRef
     from dismaiflow.structures.dataset import Dataset
-    from dismaiflow.systems import SystemSpec
 
 
 def score(
@@ -54,14 +52,36 @@ def score(
     ] = "published",
     alignment: Annotated[
         str | None,
-        typer.Option(help="published only: fixed (default), translated or rotated."),
+        typer.Option(help="Alloys, published only: fixed (default), translated or rotated."),
     ] = None,
+    potential: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P",
+            help="What relaxes interfaces and amorphous structures: sw, tersoff, chgnet, "
+            "matgl:DIR, quippy:XML, command:FILE or module:callable.",
+        ),
+    ] = None,
+    relaxed: Annotated[
+        bool,
+        typer.Option(
+            "--relaxed",
+            help="Take all structures as relaxed; with --potential only energies are computed.",
+        ),
+    ] = False,
+    generated_lattice: Annotated[
+        bool,
+        typer.Option("--generated-lattice", help="Let each generated structure keep its own cell."),
+    ] = False,
     name: Annotated[
         str | None, typer.Option(help="Name of the model; the file's name by default.")
     ] = None,
     controls: Annotated[
         bool, typer.Option(help="Score the controls too, unless the dataset has them.")
     ] = True,
+    device: Annotated[
+        str, typer.Option(help="cpu, or cuda to relax many structures at once on a GPU.")
+    ] = "cpu",
     submit: Submit = False,
     tags: Tags = None,
     json: Annotated[bool, typer.Option("--json", help="Print score.json.")] = False,
@@ -71,17 +91,32 @@ def score(
     from dismaiflow.structures.files import check_out_folder
 
     check_place(out_dir, submit)
-    spec = find_alloy(system)
-    chosen = _protocol(protocol, alignment)
+    spec = find_system(system)
+    chosen = _protocol(spec.kind, protocol, alignment)
+    moving = Moving(potential, relaxed, device)
+    opened = open_for(spec, moving)
     if out_dir is not None:
         check_out_folder(out_dir)
     with open_place(submit) as place:
         ref, dataset = read_reference(reference, place.store, spec)
         sets = read_generated(generated, place.store, load_settings().CHUNK_SIZE)
-        beside = _controls(spec, chosen, ref, dataset, place.store) if controls else None
-        called = reference_name(reference)
-        model = name or generated[0].stem
-        flow = _score_flow(spec, chosen, ref, called, sets, model, beside)
+        asked = Question(
+            spec,
+            chosen,
+            ref,
+            dataset,
+            store_potential(place.store, spec, dataset, moving, opened),
+        )
+        flow = build_flow(
+            asked,
+            place.store,
+            sets,
+            reference_name(reference),
+            name or generated[0].stem,
+            with_controls=controls,
+            own_cells=generated_lattice,
+            device=device,
+        )
         if submit:
             submit_flow(flow, place, tags or (), json)
             return
@@ -134,94 +169,10 @@ def _result(done: FinishedRun, flow: Flow, first: Path) -> ScoreDoc:
     return document
 
 
-def _protocol(name: str, alignment: str | None) -> ScoringProtocol:
+def _protocol(kind: str, name: str, alignment: str | None) -> ScoringProtocol:
     from dismaiflow.benchmark.protocol import PUBLISHED_ALIGNMENTS, ScoringProtocol
 
     one_of("--protocol", name, ("published", "corrected"))
     if alignment is not None:
         one_of("--alignment", alignment, PUBLISHED_ALIGNMENTS)
-    return ScoringProtocol(name=name, alignment=alignment)
-
-
-def _score_flow(
-    spec: SystemSpec,
-    protocol: ScoringProtocol,
-    reference: StructuresRef,
-    called: str,
-    sets: list[GeneratedSet],
-    model: str,
-    controls: ControlsDoc | Flow | None,
-) -> Flow:
-    """Build the scoring flow, after that of the controls where they are not known yet."""
-    from jobflow import Flow
-
-    from dismaiflow.benchmark.flows import ScoreAlloyMaker
-
-    if not isinstance(controls, Flow):
-        return ScoreAlloyMaker().make(spec, protocol, reference, sets, called, model, controls)
-    beside = controls.output[protocol.key]
-    scored = ScoreAlloyMaker().make(spec, protocol, reference, sets, called, model, beside)
-    return Flow([controls, scored], output=scored.output, name=scored.name)
-
-
-def _controls(
-    spec: SystemSpec,
-    protocol: ScoringProtocol,
-    reference: StructuresRef,
-    dataset: Dataset | None,
-    store: JobStore,
-) -> ControlsDoc | Flow:
-    """Take the controls from the dataset's card or the store, or return a flow that scores them."""
-    from dismaiflow.benchmark.collecting import store_generated
-    from dismaiflow.benchmark.flows import VALIDATION_CONTROL, AlloyControlsMaker
-    from dismaiflow.benchmark.jobs import expansion_hash
-    from dismaiflow.settings import load_settings
-
-    kept = card_controls(dataset.card) if dataset is not None else {}
-    own = kept.get(protocol.key)
-    if own is not None and own.complete and own.expansion_hash == expansion_hash(spec):
-        return own
-    n_control = load_settings().N_CONTROL
-    has_validation = dataset is not None and "val" in dataset.card.counts
-    known = _known_controls(spec, protocol, reference, n_control, store, has_validation)
-    if known is not None:
-        return known
-    maker = AlloyControlsMaker(n=n_control)
-    validation = None
-    if dataset is not None and has_validation:
-        chunk_size = maker.sample_maker.chunk_size
-        validation = store_generated(store, VALIDATION_CONTROL, dataset.read("val"), chunk_size)
-    return maker.make(spec, [protocol], reference, validation)
-
-
-def _known_controls(
-    spec: SystemSpec,
-    protocol: ScoringProtocol,
-    reference: StructuresRef,
-    n_control: int,
-    store: JobStore,
-    with_validation: bool,
-) -> ControlsDoc | None:
-    """Find the controls in the store."""
-    from dismaiflow.benchmark.flows import VALIDATION_CONTROL
-    from dismaiflow.benchmark.jobs import expansion_hash
-    from dismaiflow.benchmark.schemas import ControlsDoc
-
-    known = store.query(
-        {
-            "output.kind": "controls",
-            "output.system": spec.name,
-            "output.reference_hash": reference.content_hash,
-            "output.protocol.name": protocol.name,
-            "output.protocol.version": protocol.version,
-            "output.protocol.alignment": protocol.alignment,
-            "output.n_sampled": n_control,
-            "output.expansion_hash": expansion_hash(spec),
-        },
-        load=True,
-    )
-    for document in known:
-        stored = ControlsDoc.model_validate(document["output"])
-        if stored.complete and (not with_validation or VALIDATION_CONTROL in stored.scores):
-            return stored
-    return None
+    return ScoringProtocol.for_kind(kind, cast("Any", name), cast("Any", alignment))

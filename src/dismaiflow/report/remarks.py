@@ -12,6 +12,7 @@ from dismaiflow.report.words import (
     RANDOM_CONTROL,
     metric_text,
     number,
+    scale_control,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Remark:
 
 def score_remarks(score: ScoreDoc) -> list[Remark]:
     """Return what the controls and the distributions say about a score."""
-    remarks = []
+    remarks = [Remark(f"{mark[:1].upper()}{mark[1:]}.", "note") for mark in score.marks]
     primary = primary_metric(score.metrics)
     metric = score.metrics.get(primary) if primary else None
     value = metric.value if metric else None
@@ -203,6 +204,14 @@ def _distribution_remarks(score: ScoreDoc) -> list[Remark]:
 
 
 def _copy_remarks(found: _Scores, fresh: _Scores) -> list[Remark]:
+    profile = found.get("nearest_profile_median")
+    if profile is not None and profile < _COPIED:
+        text = (
+            "Half of the structures are at most "
+            f"{number(profile, 2)} times as far from a training structure as training structures "
+            "are from each other: they look like copies."
+        )
+        return [Remark(text, "warning")]
     near, usual = found.get("nearest_training_median"), fresh.get("nearest_training_median")
     if near is None or not usual or near >= _COPIED * usual:
         return []
@@ -220,9 +229,10 @@ def metric_reasons(score: ScoreDoc) -> list[str]:
 
 
 def floor_text(metric: str, controls: Mapping[str, _Scores]) -> list[tuple[str, str]]:
-    """Return floor and random occupancy for a metric, as label and number, where known."""
+    """Return floor and scale of a metric, as label and number, where known."""
     found = []
-    for label, name in (("floor", FLOOR_CONTROL), ("random occupancy", RANDOM_CONTROL)):
+    scale = scale_control(controls)
+    for label, name in (("floor", FLOOR_CONTROL), *([scale[::-1]] if scale else [])):
         value = controls.get(name, {}).get(metric)
         if value is not None:
             found.append((label, metric_text(metric, value)))

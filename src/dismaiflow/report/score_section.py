@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dismaiflow.benchmark.protocol import NO_ALIGNMENT
 from dismaiflow.report.dots import distance_plot
+from dismaiflow.report.findings_section import findings_section
 from dismaiflow.report.markup import Html, Page, code, details, group_row, join, table, tag
 from dismaiflow.report.pieces import card, cards, remark_list, value_row
 from dismaiflow.report.plots import failures_plot, histogram_plot
@@ -22,18 +24,18 @@ from dismaiflow.report.viewer import viewers
 from dismaiflow.report.words import (
     FLOOR_CONTROL,
     FRESH_CONTROL,
-    METRIC_MEANINGS,
-    RANDOM_CONTROL,
     alignment_meaning,
     measure,
     measure_text,
     metric_label,
+    metric_meaning,
     metric_text,
     number,
     order_title,
     percent,
     plural,
     reason_meaning,
+    scale_control,
 )
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ def score_section(page: Page, score: ScoreDoc) -> Html:
         metric_cards(score),
         remark_list(score_remarks(score)),
         _comparison(page, score),
+        findings_section(page, score),
         _distributions(page, score),
         _failures(page, score),
         _structures(page, score),
@@ -73,7 +76,7 @@ def score_section(page: Page, score: ScoreDoc) -> Html:
 
 
 def metric_cards(score: ScoreDoc) -> Html:
-    """Return the headline numbers with their intervals, floor and random occupancy."""
+    """Return the headline numbers with their intervals, floor and scale."""
     own = score_row(score)
     members = []
     for name in score.metrics:
@@ -96,7 +99,7 @@ def _summary(score: ScoreDoc) -> Html:
         f"{score.n_scored:,} of {plural(score.n_generated, 'generated structure')} scored by the "
         f"protocol {protocol.name} (version {protocol.version})"
     )
-    if protocol.alignment:
+    if alignment_meaning(protocol.alignment):
         text += f", alignment {protocol.alignment}: {alignment_meaning(protocol.alignment)}"
     if len(score.per_run) > 1:
         text += f". The values are means over {len(score.per_run)} files"
@@ -109,13 +112,13 @@ def _comparison(page: Page, score: ScoreDoc) -> Html:
     rows = [score_row(score), *run_rows(score), *controls, *published]
     parts = [page.heading(3, "Beside controls and the paper")]
     for metric in distance_metrics(score.metrics):
-        lines = [
-            score.controls.get(name, {}).get(metric) for name in (FLOOR_CONTROL, RANDOM_CONTROL)
-        ]
+        scale = scale_control(score.controls)
+        shown = (FLOOR_CONTROL, scale[0] if scale else "")
+        lines = [score.controls.get(name, {}).get(metric) for name in shown]
         plot = distance_plot(rows, metric, lines, score.published.comparable)
-        caption = f"{METRIC_MEANINGS.get(metric, metric)} Smaller is better."
-        if any(line is not None for line in lines):
-            caption += " Vertical lines: the floor (dotted) and random occupancy (dashed)."
+        caption = f"{metric_meaning(metric)} Smaller is better."
+        if scale and any(line is not None for line in lines):
+            caption += f" Vertical lines: the floor (dotted) and {scale[1]} (dashed)."
         parts.append(page.plot(plot, f"{metric} of score, controls and published models", caption))
     parts.append(comparison_table(score))
     return join(parts)
@@ -209,11 +212,9 @@ def binned_wasserstein(histogram: Histogram) -> float:
 
 
 def _measures(score: ScoreDoc) -> Html:
-    names = {
-        FLOOR_CONTROL: "floor",
-        FRESH_CONTROL: "validation",
-        RANDOM_CONTROL: "random occupancy",
-    }
+    scale = scale_control(score.controls)
+    names = {FLOOR_CONTROL: "floor", FRESH_CONTROL: "validation"}
+    names |= dict([scale] if scale else [])
     beside = [name for name in names if name in score.controls]
     rows = []
     for name, value in score.distribution.items():
@@ -279,6 +280,8 @@ def _structures(page: Page, score: ScoreDoc) -> Html:
     shown = {}
     if "generated" in score.examples:
         shown["generated"] = ("generated: the first that was scored", score.examples["generated"])
+    if "relaxed" in score.examples:
+        shown["relaxed"] = ("the same after relaxation", score.examples["relaxed"])
     if "reference" in score.examples:
         shown["reference"] = ("training: the first", score.examples["reference"])
     if not shown:
@@ -294,10 +297,14 @@ def _provenance(page: Page, score: ScoreDoc) -> Html:
         ["model", found.model],
         [
             "protocol",
-            f"{protocol.name}, version {protocol.version}, alignment {protocol.alignment}",
+            f"{protocol.name}, version {protocol.version}"
+            + (
+                f", alignment {protocol.alignment}" if alignment_meaning(protocol.alignment) else ""
+            ),
         ],
         ["reference", found.reference],
         ["reference, content hash", code(found.reference_hash)],
+        *_potential_rows(score),
         ["bootstrap seed", found.bootstrap_seed],
         ["scored", found.created],
         ["versions", ", ".join(f"{name} {version}" for name, version in found.versions.items())],
@@ -314,3 +321,18 @@ def _provenance(page: Page, score: ScoreDoc) -> Html:
     ]
     head = ["generated file", "structures", "scored", "content hash"]
     return join([page.heading(3, "Provenance"), table([], rows, "facts"), table(head, files)])
+
+
+def _potential_rows(score: ScoreDoc) -> list[Sequence[object]]:
+    """Return what relaxed the structures."""
+    card = score.provenance.potential
+    if card is None:
+        return []
+    versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
+    rows: list[Sequence[object]] = [
+        ["potential", f"{card.name} ({versions})" if versions else card.name],
+        ["potential, hash", code(card.hash)],
+    ]
+    if score.provenance.relaxed_reference_hash:
+        rows.append(["reference, relaxed again", code(score.provenance.relaxed_reference_hash)])
+    return rows

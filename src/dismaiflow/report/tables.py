@@ -33,6 +33,7 @@ from dismaiflow.report.words import (
     percent,
     plural,
     reason_meaning,
+    scale_control,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ _WARNING = "bold red"
 _SHORT = {"percent_with_vacancies": "w/vac", "percent_failed": "failed"}
 
 #: Controls beside which the distribution measures are read, with their column headers.
-_BESIDE = {FLOOR_CONTROL: "floor", FRESH_CONTROL: "validation", RANDOM_CONTROL: "random occ."}
+_BESIDE = {FLOOR_CONTROL: "floor", FRESH_CONTROL: "validation"}
+_SCALE_HEADERS = {RANDOM_CONTROL: "random occ.", "uniform-random": "uniform", "rattled": "rattled"}
 
 
 def score_table(score: ScoreDoc) -> RenderableType:
@@ -175,12 +177,16 @@ def _score_title(score: ScoreDoc) -> Text:
     text.append(f" on {score.system}", style="bold")
     protocol = score.protocol
     text.append(
-        f"\nprotocol {protocol.name} {protocol.version} ({protocol.alignment}); "
+        f"\nprotocol {protocol.name} {protocol.version}{_alignment(protocol.alignment)}; "
         f"{score.n_scored:,} of {plural(score.n_generated, 'structure')} scored"
     )
     if len(score.per_run) > 1:
         text.append(f", {len(score.per_run)} files")
     return text
+
+
+def _alignment(name: str | None) -> str:
+    return f" ({name})" if name not in (None, "none") else ""
 
 
 def _score_blocks(score: ScoreDoc, metrics: Sequence[str]) -> list[Block]:
@@ -231,8 +237,10 @@ def _intervals_legend(score: ScoreDoc) -> str:
 
 def _distribution_table(score: ScoreDoc) -> RenderableType:
     """Draw the distribution measures beside those of the controls, and explain them below."""
-    beside = [name for name in _BESIDE if name in score.controls]
-    headers = ["this set", *(_BESIDE[name] for name in beside), "ideal"]
+    scale = scale_control(score.controls)
+    known = _BESIDE | ({scale[0]: _SCALE_HEADERS[scale[0]]} if scale else {})
+    beside = [name for name in known if name in score.controls]
+    headers = ["this set", *(known[name] for name in beside), "ideal"]
     rows = []
     for name, value in score.distribution.items():
         cells = [measure_text(name, value)]

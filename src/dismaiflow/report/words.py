@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 #: What is printed where there is no value.
@@ -23,7 +24,16 @@ METRIC_MEANINGS = {
     "percent_with_vacancies": "Share of the accepted structures in which at least one lattice site "
     "holds no atom.",
     "percent_failed": "Share of the generated structures that could not be scored.",
+    "d_all": "Euclidean distance between the mean coordination fingerprints of all cations.",
+    "d_motif": "Euclidean distance between the mean coordination fingerprints of the atoms.",
+    "d_rdf": "Euclidean distance between the mean radial distribution functions.",
+    "d_angle": "Euclidean distance between the mean distributions of bond angles.",
 }
+
+_FINGERPRINT_MEANING = (
+    "Euclidean distance between the mean coordination fingerprints of {symbol} in the generated "
+    "and in the training structures."
+)
 
 _REASONS = {
     "unreadable": "could not be parsed",
@@ -35,6 +45,11 @@ _REASONS = {
     "too_many_removed": "over 50 atoms on no site of their own",
     "no_lattice": "no lattice can be found in it",
     "job_failed": "the job that counts it did not finish",
+    "too_close": "atoms closer than 1.5 Å do not come apart",
+    "not_converged": "forces are left after the last step",
+    "exploded": "its atoms flew apart or fell into each other",
+    "errored": "the potential could not compute it",
+    "analysis_failed": "its neighbours cannot be found",
 }
 
 _CONTROLS = {
@@ -47,6 +62,13 @@ _CONTROLS = {
 
 #: The control that shows the floor, and the one that knows the lattice but no order.
 FLOOR_CONTROL, RANDOM_CONTROL, FRESH_CONTROL = "train-resample", "random-occupancy", "validation"
+
+#: Controls that show how large a distance is, the most telling first, with their labels.
+_SCALES = {
+    RANDOM_CONTROL: "random occupancy",
+    "uniform-random": "uniform random",
+    "rattled": "rattled",
+}
 
 _ALIGNMENTS = {
     "fixed": "the lattice stands where the training structures have it (CryinGAN's script)",
@@ -106,10 +128,33 @@ MEASURES = {
     ),
     "unique_fraction": Measure(
         "unique fraction",
-        "distinct structures among those on the lattice",
-        "Share of distinct structures among the generated ones on the lattice. Drawing training "
-        "structures with replacement repeats some, which is why the floor is below 1.",
+        "distinct structures among those compared",
+        "Share of distinct structures among the generated ones, of alloys among those on the "
+        "lattice. Drawing training structures with replacement repeats some, which is why the "
+        "floor is below 1.",
         "1",
+    ),
+    "w1_motif": Measure(
+        "W1 of motifs",
+        "distance of the fingerprint distributions, mean over components",
+        "Wasserstein distance between the distributions of each component of the structures' mean "
+        "fingerprints in the two sets, mean over the components. Unlike a distance of means, it "
+        "sees their shapes.",
+        "0",
+    ),
+    "nearest_profile_median": Measure(
+        "nearest training",
+        "distance to the nearest training structure; 0: copy, 1: as among themselves",
+        "Distance of the pair-distance profile from that of the nearest training structure, in "
+        "units of what training structures have among themselves; median over the set. 0 is a "
+        "copy, however it is shifted or its atoms are numbered.",
+        "1",
+    ),
+    "nearest_profile_min": Measure(
+        "nearest, smallest",
+        "the smallest of these distances",
+        "The smallest of these distances: 0 means that at least one structure is a copy.",
+        "as validation",
     ),
     "nearest_training_median": Measure(
         "nearest training",
@@ -130,6 +175,18 @@ MEASURES = {
 def measure(name: str) -> Measure:
     """Return what is known of a distribution measure; of a new one only its name."""
     return MEASURES.get(name, Measure(name))
+
+
+def metric_meaning(name: str) -> str:
+    """Say what a metric is; the name itself if nothing is known of it."""
+    if name in METRIC_MEANINGS or not name.startswith("d_"):
+        return METRIC_MEANINGS.get(name, name)
+    return _FINGERPRINT_MEANING.format(symbol=name.removeprefix("d_").capitalize())
+
+
+def scale_control(controls: Mapping[str, object]) -> tuple[str, str] | None:
+    """Return name and label of the control that shows how large a distance is, if one is there."""
+    return next(((name, label) for name, label in _SCALES.items() if name in controls), None)
 
 
 def metric_label(name: str) -> str:

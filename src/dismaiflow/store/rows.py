@@ -244,7 +244,8 @@ def make_row(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _score(values: Mapping[str, Any]) -> dict[str, Any]:
     protocol, said = values["output.protocol"], values["output.provenance"] or {}
-    words = (protocol["name"], protocol.get("version"), protocol.get("alignment"))
+    alignment = protocol.get("alignment")
+    words = (protocol["name"], protocol.get("version"), alignment if alignment != "none" else None)
     metrics = {name: metric or {} for name, metric in values["output.metrics"].items()}
     of_all: dict[str, Any] = {
         key: {name: metric.get(key) for name, metric in metrics.items()}

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase.data import chemical_symbols
+from ase.data import atomic_numbers, chemical_symbols
 from ase.formula import Formula
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.structures.read import BadFrame
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from dismaiflow.structures.structure_set import StructureSet
@@ -40,6 +42,19 @@ class Expectation:
 
     composition: dict[int, int]
     cell: NDArray[np.float64] | None
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data, for the input of a job."""
+        return {
+            "composition": {chemical_symbols[z]: n for z, n in self.composition.items()},
+            "cell": None if self.cell is None else self.cell.tolist(),
+        }
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> Expectation:
+        """Read what `plain` returned."""
+        cell = None if data["cell"] is None else np.array(data["cell"], dtype=float)
+        return cls({atomic_numbers[s]: n for s, n in data["composition"].items()}, cell)
 
     @property
     def formula(self) -> str:

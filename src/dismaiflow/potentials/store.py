@@ -1,0 +1,130 @@
+"""Potentials in a store: their files travel as blobs, so that a worker needs no disk of ours."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, Field
+
+from dismaiflow.errors import DismaiError
+from dismaiflow.potentials.base import Potential, PotentialCard
+from dismaiflow.potentials.names import open_potential
+from dismaiflow.settings import load_settings
+from dismaiflow.store.blobs import get_blob, put_blob
+
+if TYPE_CHECKING:
+    from jobflow import JobStore
+
+#: Kind under which parts of files are stored.
+FILE_KIND = "potential_file"
+
+#: Bytes of a file in one blob. Base64 makes a third more of them, and a blob holds 16 MB.
+_PART_BYTES = 10_000_000
+
+
+class PotentialRef(BaseModel):
+    """A potential that a job can open wherever it runs.
+
+    Parameters
+    ----------
+    name : str
+        By which it is opened (``sw``, ``matgl:DIR``, ...).
+    card : PotentialCard
+        What it must turn out to be.
+    files : dict of str to list of str
+        Blobs of each file, in order, by its name relative to a folder.
+    """
+
+    name: str
+    card: PotentialCard
+    files: dict[str, list[str]] = Field(default_factory=dict)
+
+
+def put_potential(jobstore: JobStore, name: str, potential: Potential) -> PotentialRef:
+    """Store the files of a potential.
+
+    Parameters
+    ----------
+    jobstore : JobStore
+        Connected.
+    name : str
+        By which it was opened.
+    potential : Potential
+        The potential.
+
+    Raises
+    ------
+    DismaiError
+        If a file cannot be read.
+    """
+    files = {}
+    for relative, path in potential.files.items():
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DismaiError(f"{path}: cannot be read ({error.strerror})") from None
+        parts = range(0, max(len(data), 1), _PART_BYTES)
+        files[relative] = [put_blob(jobstore, data[i : i + _PART_BYTES], FILE_KIND) for i in parts]
+    # The folders of this machine mean nothing to a worker; the files are found by their names.
+    return PotentialRef(
+        name=potential.card.name if files else name, card=potential.card, files=files
+    )
+
+
+def fetch_potential(jobstore: JobStore, reference: PotentialRef) -> Potential:
+    """Open a stored potential, its files unpacked under SCRATCH_DIR.
+
+    Raises
+    ------
+    DismaiError
+        If a file is missing or damaged, or the potential is another one here, as with another
+        version of a package that brings its own weights.
+    """
+    card = reference.card
+    folder = _unpack(jobstore, reference) if reference.files else None
+    potential = open_potential(reference.name, card.elements or (), folder=folder)
+    if potential.card.hash != card.hash:
+        raise DismaiError(
+            f"potential {card.name} is another one on this machine (hash "
+            f"{potential.card.hash[:12]} instead of {card.hash[:12]}): install the versions "
+            f"{_versions(card)} that it was submitted with"
+        )
+    return potential
+
+
+def _versions(card: PotentialCard) -> str:
+    return ", ".join(f"{name} {version}" for name, version in card.versions.items()) or "of it"
+
+
+def _unpack(jobstore: JobStore, reference: PotentialRef) -> Path:
+    """Write the files into a folder named by their content, all of them or none."""
+    key = hashlib.sha256(reference.model_dump_json(include={"files"}).encode()).hexdigest()[:24]
+    folder = load_settings().SCRATCH_DIR / "potentials" / key
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=folder.parent))
+        try:
+            for relative, blobs in reference.files.items():
+                path = partial / relative
+                if not path.resolve().is_relative_to(partial.resolve()):
+                    raise DismaiError(f"potential {reference.name}: bad file name {relative!r}")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"".join(get_blob(jobstore, blob) for blob in blobs))
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        # Another process of this machine may have been faster.
+        if folder.is_dir():
+            return folder
+        raise DismaiError(
+            f"{folder.parent}: cannot unpack a potential there ({error.strerror}); mend it or set "
+            "DISMAI_SCRATCH_DIR"
+        ) from None
+    return folder
