@@ -88,7 +88,7 @@ def test_nothing_of_the_structure_is_changed_wrapped_or_held() -> None:
 
 
 def test_calculators_forget_the_structure_before() -> None:
-    """ASE's neighbour lists are kept as long as atoms move little; others have a way of their own."""
+    """Neighbour lists of ASE are kept while atoms move little; others have a way of their own."""
     used = LennardJones(sigma=3.4, epsilon=0.0104, rc=8.0, smooth=True)
     relax(argon(1), used, TIGHT)
     results = [relax(argon(0), one, TIGHT) for one in (used, LennardJones(**used.parameters))]

@@ -29,7 +29,7 @@ from dismaiflow.metrics.comparison import mean_band
 from dismaiflow.metrics.motif_distribution import LabelledSites, motif_distribution
 from dismaiflow.metrics.motifs import MOTIF_NAMES
 from dismaiflow.metrics.published_rdf import RDF_R
-from dismaiflow.potentials.schemas import RelaxationTable
+from dismaiflow.potentials.table import RelaxationTable
 from dismaiflow.store.blobs import get_blob
 from dismaiflow.store.structures import get_structures
 

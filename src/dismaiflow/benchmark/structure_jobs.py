@@ -34,7 +34,8 @@ from dismaiflow.benchmark.structure_scoring import StructureScorer, explain_miss
 from dismaiflow.errors import DismaiError
 from dismaiflow.jobs import dismai_job
 from dismaiflow.metrics.bootstrap import SEED as BOOTSTRAP_SEED
-from dismaiflow.potentials.schemas import RelaxationTable, RelaxedDoc
+from dismaiflow.potentials.schemas import RelaxedDoc
+from dismaiflow.potentials.table import RelaxationTable
 from dismaiflow.store.blobs import current_jobstore, get_blob
 from dismaiflow.store.structures import StructuresRef
 from dismaiflow.structures.checks import Expectation

@@ -76,9 +76,7 @@ def _cross(
 
 
 @njit(cache=True, nogil=True)
-def precise_normal(
-    q: NDArray[np.float64], a: int, b: int, c: int
-) -> tuple[float, float, float]:
+def precise_normal(q: NDArray[np.float64], a: int, b: int, c: int) -> tuple[float, float, float]:
     """Return the unit normal of the triangle of three points, however slender it is."""
     x, _, y, _, z, _ = _cross(q, a, b, c)
     length = sqrt(x * x + y * y + z * z)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dismaiflow.metrics.voronoi import VoronoiCells
 
 #: Edges of the histogram, degrees.
-ANGLE_EDGES: NDArray[np.float64] = np.arange(361) * 0.5
+ANGLE_EDGES: NDArray[np.float64] = np.arange(361, dtype=np.float64) * 0.5
 
 
 class AngleAnalyser:

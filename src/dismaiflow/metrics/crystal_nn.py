@@ -268,9 +268,7 @@ def _charges(
     return np.array([float(oxidation_states[symbol]) for symbol in species])
 
 
-def _diameters(
-    species: Sequence[str], charges: NDArray[np.float64] | None
-) -> NDArray[np.float64]:
+def _diameters(species: Sequence[str], charges: NDArray[np.float64] | None) -> NDArray[np.float64]:
     """Sum the radii of each two species, Å: by charge where both are known, else covalent."""
     n = len(species)
     ionic = [0.0] * n
@@ -293,7 +291,11 @@ def _element(symbol: str) -> Any:
 
 
 def _radius(symbol: str, charge: float) -> float:
-    """Return the radius of an ion, Å; 0 if none is known."""
+    """Return the radius of an ion, Å; 0 if none is known.
+
+    A fractional charge lies between two radii; a charge that has none takes the mean over the
+    charges of its sign.
+    """
     if charge == 0:
         return _covalent_radius(symbol)
     element = _element(symbol)
@@ -313,7 +315,7 @@ def _covalent_radius(symbol: str) -> float:
     from pymatgen.analysis.molecule_structure_comparator import CovalentRadius
 
     radius = CovalentRadius.radius.get(symbol) or _element(symbol).atomic_radius
-    if radius is None:
+    if radius is None or isnan(radius):
         raise DismaiError(f"no radius of {symbol} is known")
     return float(radius)
 
@@ -354,6 +356,58 @@ def _quarter_circle(x: float) -> float:
 
 
 @njit(cache=True, nogil=True)
+def _distance_factor(distance: float, near: float, far: float) -> float:
+    """Return 1 up to the first distance, 0 from the second on, and a cosine in between."""
+    if distance <= near:
+        return 1.0
+    if distance >= far:
+        return 0.0
+    return (cos((distance - near) / (far - near) * pi) + 1) * 0.5
+
+
+@njit(cache=True, nogil=True)
+def _weigh_faces(
+    own: int,
+    n: int,
+    order: NDArray[np.int64],
+    raw: NDArray[np.float64],
+    atoms: NDArray[np.int64],
+    vectors: NDArray[np.float64],
+    angles: NDArray[np.float64],
+    areas: NDArray[np.float64],
+    codes: NDArray[np.int64],
+    diameters: NDArray[np.float64],
+    factors: NDArray[np.float64],
+    porous: bool,
+    by_distance: bool,
+    low: float,
+    high: float,
+) -> None:
+    """Fill the weights of the first n faces in ``order``, and sort these by falling weight."""
+    largest, highest = 0.0, 0.0
+    for place in range(n):
+        largest = max(largest, angles[order[place]])
+    for place in range(n):
+        f = order[place]
+        raw[f] = angles[f] / largest
+        if porous:
+            raw[f] *= angles[f] / areas[f] if areas[f] > 0 else 0.0
+        raw[f] *= factors[own, codes[atoms[f]]]
+        highest = max(highest, raw[f])
+    _sort_falling(raw, order, n)
+    for place in range(n):
+        f = order[place]
+        raw[f] = raw[f] / highest if highest > 0 else 0.0
+        if by_distance:
+            x, y, z = vectors[f]
+            diameter = diameters[own, codes[atoms[f]]]
+            distance = sqrt(x * x + y * y + z * z)
+            raw[f] *= _distance_factor(distance, diameter + low, diameter + high)
+    # Sorted twice, so that neighbours whose weights became equal keep the order they had before.
+    _sort_falling(raw, order, n)
+
+
+@njit(cache=True, nogil=True)
 def _weigh(
     wanted: NDArray[np.int64],
     rows: NDArray[np.int64],
@@ -378,43 +432,35 @@ def _weigh(
     NDArray[np.float64],
 ]:
     """Return starts, faces, weights and likelihoods of the neighbours, and the bare likelihood."""
+    room = (starts[rows + 1] - starts[rows]).sum()
     out_starts = np.zeros(len(wanted) + 1, dtype=np.int64)
-    room = 0
-    for k in range(len(rows)):
-        room += starts[rows[k] + 1] - starts[rows[k]]
     faces, weights = np.empty(room, dtype=np.int64), np.empty(room)
-    likelihoods, bare = np.zeros(room), np.zeros(len(wanted))
+    likelihoods, bare = np.zeros(room), np.ones(len(wanted))
     raw, order = np.empty(len(atoms)), np.empty(len(atoms), dtype=np.int64)
     total = 0
     for k in range(len(wanted)):
-        own, n, largest = codes[wanted[k]], 0, 0.0
+        own, n = codes[wanted[k]], 0
         for f in range(starts[rows[k]], starts[rows[k] + 1]):
             if allowed[own, codes[atoms[f]]]:
                 order[n] = f
                 n += 1
-                largest = max(largest, angles[f])
-        highest = 0.0
-        for place in range(n):
-            f = order[place]
-            raw[f] = angles[f] / largest
-            if porous:
-                raw[f] *= angles[f] / areas[f] if areas[f] > 0 else 0.0
-            raw[f] *= factors[own, codes[atoms[f]]]
-            highest = max(highest, raw[f])
-        _sort_falling(raw, order, n)
-        for place in range(n):
-            f = order[place]
-            raw[f] = raw[f] / highest if highest > 0 else 0.0
-            if by_distance:
-                x, y, z = vectors[f]
-                distance = sqrt(x * x + y * y + z * z)
-                near = diameters[own, codes[atoms[f]]] + low
-                far = diameters[own, codes[atoms[f]]] + high
-                if distance >= far and distance > near:
-                    raw[f] = 0.0
-                elif distance > near:
-                    raw[f] *= (cos((distance - near) / (far - near) * pi) + 1) * 0.5
-        _sort_falling(raw, order, n)
+        _weigh_faces(
+            own,
+            n,
+            order,
+            raw,
+            atoms,
+            vectors,
+            angles,
+            areas,
+            codes,
+            diameters,
+            factors,
+            porous,
+            by_distance,
+            low,
+            high,
+        )
         begin = total
         for place in range(n):
             weight = np.rint(raw[order[place]] * _PARTS) / _PARTS
@@ -422,11 +468,11 @@ def _weigh(
                 faces[total], weights[total] = order[place], weight
                 total += 1
         out_starts[k + 1] = total
-        sure = 0.0
         for place in range(begin, total):
             following = weights[place + 1] if place + 1 < total else 0.0
+            # Neighbours of equal weight join an environment together.
             if weights[place] != following:
                 likelihoods[place] = _quarter_circle(weights[place]) - _quarter_circle(following)
-                sure += likelihoods[place]
-        bare[k] = max(1 - sure, 0.0)
+        if total > begin:
+            bare[k] = 1 - _quarter_circle(weights[begin])
     return out_starts, faces[:total], weights[:total], likelihoods[:total], bare

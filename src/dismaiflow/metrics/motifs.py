@@ -52,8 +52,8 @@ class SiteMotifs:
     fingerprints : ndarray, shape (n_sites, n_features)
         In the order of `MotifAnalyser.feature_labels`.
     coordination : ndarray of int8, shape (n_sites,)
-        Most likely coordination number of 1 to 24, the lowest of equally likely ones; 0 for an
-        atom that has no neighbours.
+        Most likely coordination number of 1 to 24, the lowest of equally likely ones, also if 0
+        is more likely; 0 for an atom that has no neighbours at all.
     motif : ndarray of int16, shape (n_sites,)
         Place in `MOTIF_NAMES` of the highest order parameter of that number; -1 where it has none.
     counts : ndarray of int8, shape (n_sites, n_appended)
@@ -179,9 +179,7 @@ def _fingerprints(
     coordinations: NDArray[np.int64],
     kinds: NDArray[np.int64],
     parameters: NDArray[np.float64],
-) -> tuple[
-    NDArray[np.float64], NDArray[np.int8], NDArray[np.int16], NDArray[np.int8]
-]:
+) -> tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.int16], NDArray[np.int8]]:
     """Return fingerprints, most likely coordinations, motifs and counts of all sites."""
     n_sites, n_motifs = len(starts) - 1, len(kinds)
     first = LARGEST_COORDINATION + n_motifs

@@ -137,9 +137,7 @@ def neighbour_angles(
     for j in range(n):
         square = units[j, 0] ** 2 + units[j, 1] ** 2 + units[j, 2] ** 2
         for k in range(n):
-            dot = (
-                units[j, 0] * units[k, 0] + units[j, 1] * units[k, 1] + units[j, 2] * units[k, 2]
-            )
+            dot = units[j, 0] * units[k, 0] + units[j, 1] * units[k, 1] + units[j, 2] * units[k, 2]
             polar[j, k] = acos(max(-1.0, min(dot, 1.0)))
             size = 0.0
             for axis in range(3):

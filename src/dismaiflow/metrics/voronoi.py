@@ -29,6 +29,9 @@ _COINCIDENT = 1e-4
 #: Å. A neighbour that much beyond the cutoff still counts, as in pymatgen.
 _EDGE = 1e-8
 
+#: More images of one atom within the search cutoff than any solid has.
+_MAX_IMAGES = 100_000
+
 #: What `_cells` may say apart from "all went well".
 _WELL, _TOGETHER, _FAILED = 0, 1, 2
 
@@ -93,6 +96,9 @@ def voronoi_cells(
     places, vectors = checked_structure(positions, cell)
     chosen = np.arange(len(places)) if sites is None else np.asarray(sites, dtype=np.int64)
     inverse = np.linalg.inv(vectors)
+    heights = 1 / np.linalg.norm(inverse, axis=0)
+    if np.prod(2 * cutoff / heights + 1) > _MAX_IMAGES:
+        raise DismaiError("the cell is too thin or too skewed to build Voronoi cells")
     fractional = places @ inverse
     origin = np.floor(fractional)
     signs = np.array([[1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]])
@@ -101,7 +107,7 @@ def voronoi_cells(
         chosen,
         fractional - origin,
         vectors,
-        1 / np.linalg.norm(inverse, axis=0),
+        heights,
         float(cutoff),
         longest,
     )
@@ -179,9 +185,7 @@ def _sorted_neighbours(
     cell: NDArray[np.float64],
     heights: NDArray[np.float64],
     radius: float,
-) -> tuple[
-    NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]
-]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Return atoms, images, vectors and distances of the neighbours by rising distance."""
     room = 256
     while True:
@@ -219,9 +223,7 @@ def _one_cell(
     """
     radius = cutoff
     while True:
-        atoms, images, vectors, distances = _sorted_neighbours(
-            i, fractional, cell, heights, radius
-        )
+        atoms, images, vectors, distances = _sorted_neighbours(i, fractional, cell, heights, radius)
         n = len(atoms)
         faces, angles, areas = np.empty(n, dtype=np.int64), np.empty(n), np.empty(n)
         n_faces, reach = OPEN, np.inf

@@ -10,8 +10,9 @@ from jobflow import Maker, Response
 
 from dismaiflow.errors import BlobError, DismaiError
 from dismaiflow.jobs import CATEGORY_KEY, dismai_job, ended_by
-from dismaiflow.potentials.schemas import RelaxationTable, RelaxedDoc
+from dismaiflow.potentials.schemas import RelaxedDoc
 from dismaiflow.potentials.store import PotentialRef, fetch_potential
+from dismaiflow.potentials.table import RelaxationTable
 from dismaiflow.potentials.treatment import (
     INDEX_LABEL,
     RelaxationRequest,

@@ -16,7 +16,7 @@ from dismaiflow import __version__
 from dismaiflow.metrics.overlaps import push_apart
 from dismaiflow.potentials.relax_set import relax_set
 from dismaiflow.potentials.relaxation import RelaxationSettings
-from dismaiflow.potentials.schemas import RelaxationTable
+from dismaiflow.potentials.table import RelaxationTable
 from dismaiflow.structures.checks import check_structures
 
 if TYPE_CHECKING:

@@ -1,0 +1,54 @@
+"""A client of the socket protocol for tests, with faults on demand: copper by EMT."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase.calculators.emt import EMT
+from ase.calculators.socketio import SocketClient
+
+
+class Faulty(EMT):
+    """EMT that does what the file `fault` says: the number of a call, and what happens then."""
+
+    calls = 0
+
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        self.calls += 1
+        fault = Path(os.environ["FAULT"])
+        if not fault.exists():
+            return
+        call, what = fault.read_text().split()
+        if self.calls != int(call):
+            return
+        if what == "nan":
+            self.results["forces"][0] = np.nan
+            self.results["energy"] = float("nan")
+        elif what == "die":
+            fault.unlink()
+            print("out of memory,", "sorry", file=sys.stderr)
+            sys.stderr.flush()
+            os._exit(3)
+        elif what == "silence":
+            time.sleep(60)
+        elif what == "short":
+            self.results["forces"] = self.results["forces"][:-1]
+
+
+def main():
+    how, where, init = sys.argv[1:4]
+    Path(os.environ["STARTS"]).open("a").write(f"{os.getpid()}\n")
+    atoms = ase.io.read(init, format="extxyz")
+    atoms.calc = Faulty()
+    address = {"unixsocket": where} if how == "unix" else {"port": int(where)}
+    SocketClient(**address).run(atoms, use_stress=False)
+
+
+if __name__ == "__main__":
+    main()
