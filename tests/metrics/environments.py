@@ -11,7 +11,6 @@ from ase.build import bulk
 from matminer.featurizers.site.fingerprint import CrystalNNFingerprint
 from pymatgen.analysis.local_env import CrystalNN
 from pymatgen.io.ase import AseAtomsAdaptor
-
 from tests.interfaces.hosts import lsc_lco
 
 #: Of the solid electrolyte and the electrode; and of a set of other ions.

@@ -25,8 +25,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 ELEMENTS = ("Li", "Co", "Sc", "O", "Cl")
 
 
-def save_model(folder, kind="M3GNet", potential=True, scale=2000.0, **kwargs):
-    """Save an untrained model; its energies are scaled so that its forces are of some eV/Å."""
+def save_model(folder, kind="M3GNet", potential=True, scale=500.0, **kwargs):
+    """Save an untrained model; scaled to forces that matter."""
     import matgl.models
     from matgl.apps.pes import Potential
 
@@ -82,7 +82,7 @@ def compare(potential, structures):
         assert evaluation.energy == pytest.approx(energy, abs=1e-5 * len(atoms))
         assert evaluation.forces == pytest.approx(alone.get_forces(), abs=1e-4)
         largest = max(largest, np.abs(evaluation.forces).max())
-    assert largest > 0.2
+    assert largest > 0.05
     return found
 
 
@@ -135,22 +135,6 @@ def test_matgl_is_that_of_its_package(folder):
     assert atoms.get_potential_energy() == pytest.approx(other.get_potential_energy(), abs=1e-6)
     assert atoms.get_forces() == pytest.approx(other.get_forces(), abs=1e-5)
     assert atoms.get_stress() == pytest.approx(other.get_stress(), abs=1e-6)
-
-
-def test_neighbours_on_a_device_are_those_of_pymatgen(folder, structures):
-    """What a GPU computes, computed here."""
-    evaluator = open_potential(f"matgl:{folder}").evaluator()
-    thin = bulk("LiCl", "rocksalt", a=5.13)
-    thin.cell[2] += 2 * thin.cell[0]  # oblique
-    thin.positions += 7 * thin.cell[1]  # outside
-    chosen = [*structures, thin]
-    graphs = [evaluator._graph_there(atoms) for atoms in chosen]
-    for atoms, (graph, _) in zip(chosen, graphs, strict=True):
-        assert graph.num_edges == evaluator._graph_here(atoms)[0].num_edges
-        assert (np.diff(graph.edge_index[0]) >= 0).all()
-    for mine, reference in zip(evaluator._compute(graphs), evaluator.evaluate(chosen), strict=True):
-        assert mine.energy == pytest.approx(reference.energy, abs=1e-3)
-        assert mine.forces == pytest.approx(reference.forces, abs=1e-4)
 
 
 def test_small_batches_give_the_same(folder, structures):
@@ -240,7 +224,7 @@ def test_models_that_are_no_potentials(tmp_path):
 
 def test_other_potentials_of_matgl(tmp_path, structures):
     tensornet = save_model(
-        tmp_path / "tensornet", kind="TensorNet", scale=20.0, is_intensive=False, units=8
+        tmp_path / "tensornet", kind="TensorNet", scale=60.0, is_intensive=False, units=8
     )
     compare(open_potential(f"matgl:{tensornet}", ["Li"]), structures[1:])
 

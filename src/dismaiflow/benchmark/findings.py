@@ -7,6 +7,15 @@ from pydantic import BaseModel, Field
 from dismaiflow.potentials.base import PotentialCard
 
 
+class Histogram(BaseModel):
+    """Distributions of one quantity in the generated and the reference set."""
+
+    unit: str
+    edges: list[float]
+    generated: list[float] = Field(description="share of the structures in each bin")
+    reference: list[float]
+
+
 class Curve(BaseModel):
     """Mean curves of the generated and the reference structures.
 
@@ -136,6 +145,8 @@ class InterfaceEnergies(BaseModel):
         Generated structures at or below the cut of the dataset, per cent.
     reference_mean, reference_lowest : float or None
         Of the reference.
+    histogram : Histogram, optional
+        Distributions of both.
     """
 
     reference_energy: float
@@ -148,6 +159,7 @@ class InterfaceEnergies(BaseModel):
     percent_low: float | None = None
     reference_mean: float | None = None
     reference_lowest: float | None = None
+    histogram: Histogram | None = None
 
 
 class Findings(BaseModel):

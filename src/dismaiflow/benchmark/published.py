@@ -289,6 +289,15 @@ def compare_with_published(
     )
 
 
+def is_published_potential(system: str, potential: PotentialCard) -> bool:
+    """Tell whether a potential is by its weights the one that the paper relaxes a system with."""
+    needed = _tables().get(system, {}).get("potential")
+    reasons: list[str] = []
+    if needed is not None:
+        _check_potential(needed, potential, published_hashes(), reasons)
+    return needed is not None and not reasons
+
+
 def _check_reference(
     system: str, reference_hash: str, hashes: PublishedHashes, reasons: list[str]
 ) -> dict[str, Any]:

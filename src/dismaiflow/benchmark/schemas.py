@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from dismaiflow.benchmark.findings import Findings
+from dismaiflow.benchmark.findings import Findings, Histogram
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.published import PublishedComparison
 from dismaiflow.potentials.base import PotentialCard
@@ -95,15 +95,6 @@ class Metric(BaseModel):
     min: float | None = None
     max: float | None = None
     reason: str | None = None
-
-
-class Histogram(BaseModel):
-    """Distributions of one quantity in the generated and the reference set."""
-
-    unit: str
-    edges: list[float]
-    generated: list[float] = Field(description="share of the structures in each bin")
-    reference: list[float]
 
 
 class Provenance(BaseModel):

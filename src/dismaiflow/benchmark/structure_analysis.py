@@ -35,7 +35,7 @@ from dismaiflow.metrics.angles import AngleAnalyser, angle_histogram
 from dismaiflow.metrics.motifs import MotifAnalyser
 from dismaiflow.metrics.pair_profiles import profile
 from dismaiflow.metrics.published_rdf import published_rdf
-from dismaiflow.metrics.rdf import radial_distribution
+from dismaiflow.metrics.rdf import partial_distribution, radial_distribution
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -240,11 +240,12 @@ def _partial(
     second: str,
 ) -> NDArray[np.float64]:
     """Return g(r) of one species around another; NaN where no atom is to be looked around."""
-    around = numbers == atomic_numbers[first]
-    if region is not None:
-        around &= region
-    counted = numbers == atomic_numbers[second]
-    if not around.any() or not counted.any():
+    pair = atomic_numbers[first], atomic_numbers[second]
+    around = numbers == pair[0]
+    around = around if region is None else around & region
+    if not around.any() or not (numbers == pair[1]).any():
         return np.full(round(PAIR_RANGE / PAIR_WIDTH), np.nan)
-    found = radial_distribution(positions, cell, PAIR_RANGE, PAIR_WIDTH, around, counted)
+    found = partial_distribution(
+        numbers, positions, cell, pair, region, r_max=PAIR_RANGE, bin_width=PAIR_WIDTH
+    )
     return found.g

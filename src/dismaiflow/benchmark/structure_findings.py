@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ from dismaiflow.benchmark.findings import (
     Relaxations,
     RelaxationSummary,
 )
+from dismaiflow.benchmark.published import is_published_potential
+from dismaiflow.benchmark.runs import binned
 from dismaiflow.interfaces.energy import (
     interface_area,
     interface_energy,
@@ -32,6 +33,7 @@ from dismaiflow.metrics.published_rdf import RDF_R
 from dismaiflow.potentials.table import RelaxationTable
 from dismaiflow.store.blobs import get_blob
 from dismaiflow.store.structures import get_structures
+from dismaiflow.systems.blocks import EnergyFilter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from dismaiflow.benchmark.protocol import ScoringProtocol
     from dismaiflow.benchmark.structure_features import StructureFeatures
     from dismaiflow.benchmark.structure_scoring import StructureScorer
+    from dismaiflow.potentials.base import PotentialCard
     from dismaiflow.potentials.schemas import RelaxedDoc
     from dismaiflow.systems import SystemSpec
 
@@ -308,7 +311,7 @@ def _relaxations(
         return None
     tables = [one.table for one in sets if one.table is not None]
     atoms = max([one.n_atoms for one in sets], default=0) or reference_energies.n_atoms
-    settings = first.settings.get("settings", first.settings)
+    settings = first.settings["settings"]
     return Relaxations(
         potential=first.potential,
         settings={**settings, "push": first.settings.get("push")},
@@ -355,23 +358,41 @@ def _interface_energies(
     if card is None or n_atoms == 0 or len(theirs) == 0:
         return None
     area = interface_area(cell)
-    window = spec.dataset.energy_filter
-    lowest = window.max_interface_energy - window.window if window else -0.4
-    zero = reference_energy_from_lowest(theirs, n_atoms, area, lowest)
-    cut = window.max_interface_energy if window else 0.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        mine = interface_energy(ours, n_atoms, zero, area)
-        known = interface_energy(theirs, n_atoms, zero, area)
+    filtered = spec.dataset.energy_filter or EnergyFilter()
+    zero, rule = _reference_energy(spec, card, theirs, n_atoms, area, filtered)
+    mine = interface_energy(ours, n_atoms, zero, area)
+    known = interface_energy(theirs, n_atoms, zero, area)
+    low = mine <= filtered.max_interface_energy
     return InterfaceEnergies(
         reference_energy=zero,
-        rule=f"the lowest relaxed reference structure stands at {lowest:g} J/m^2",
+        rule=rule,
         potential_hash=card.hash,
         area=area,
         mean=float(mine.mean()) if len(mine) else None,
         std=float(mine.std()) if len(mine) else None,
         lowest=float(mine.min()) if len(mine) else None,
-        percent_low=float(100 * (mine <= cut).mean()) if len(mine) else None,
+        percent_low=float(100 * low.mean()) if len(mine) else None,
         reference_mean=float(known.mean()),
         reference_lowest=float(known.min()),
+        histogram=binned(mine, known, "J/m²"),
     )
+
+
+def _reference_energy(
+    spec: SystemSpec,
+    card: PotentialCard,
+    energies: NDArray[np.float64],
+    n_atoms: int,
+    area: float,
+    filtered: EnergyFilter,
+) -> tuple[float, str]:
+    """Return the energy per atom that counts as 0, and where it comes from.
+
+    The spec's value holds for the potential that it was fitted with; with any other the lowest
+    reference structure says where the energies of this one lie.
+    """
+    if spec.reference_energy is not None and is_published_potential(spec.name, card):
+        return spec.reference_energy, "the system's spec, for the published potential"
+    lowest = filtered.max_interface_energy - filtered.window
+    zero = reference_energy_from_lowest(energies, n_atoms, area, lowest)
+    return zero, f"the lowest relaxed reference structure stands at {lowest:g} J/m²"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -39,15 +40,8 @@ _CHGNET_WEIGHTS = "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar"
 #: Elements that CHGNet has not met: its training data cover the other 89 of the first 94.
 _NOT_IN_CHGNET = {"Po", "At", "Rn", "Fr", "Ra"}
 
-#: Edges of a batch: on a processor large batches gain nothing, a device is to be filled.
-MOST_EDGES = {"cpu": 40_000, "cuda": 1_500_000}
-
-
-def one_thread() -> None:
-    """Keep torch to one thread, in a process that is one of many on its machine."""
-    import torch
-
-    torch.set_num_threads(1)
+#: Edges of a batch: on a processor large batches only cost memory, a device is to be filled.
+MOST_EDGES = {"cpu": 10_000, "cuda": 1_500_000}
 
 
 def check_device(device: str) -> str:
@@ -167,6 +161,8 @@ def load_chgnet(weights: Path) -> Any:
     import torch
     from chgnet.model import CHGNet
 
+    # What torch advises the authors of chgnet, at every structure.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"chgnet\.model")
     state = torch.load(weights, map_location="cpu", weights_only=True)
     with contextlib.redirect_stdout(io.StringIO()):  # it announces its size
         model = CHGNet.from_dict(state["model"], mlp_out_bias=False, version="0.3.0")

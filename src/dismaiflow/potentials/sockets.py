@@ -201,7 +201,6 @@ class _Client:
         self._kind = _kind(atoms)
         self._protocol: _Protocol | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="dismai-"))
-        self._process: subprocess.Popen[bytes] | None = None
         with contextlib.ExitStack() as failing:
             failing.callback(shutil.rmtree, self._folder, ignore_errors=True)
             atoms.write(
@@ -246,7 +245,6 @@ class _Client:
                 ) from None
 
     def _connect(self) -> None:
-        assert self._process is not None
         until = time.monotonic() + self._recipe.start_timeout
         self._server.settimeout(min(_POLL, self._recipe.start_timeout))
         while True:
@@ -291,9 +289,11 @@ class _Client:
         return float(answer["energy"]), answer["forces"]
 
     def _broken(self, what: str) -> DismaiError:
-        """Say in one line what is wrong with the client."""
+        """Say in one line what is wrong with the client, which is of no more use."""
+        if self._protocol is not None:
+            self._protocol.socket.close()
+            self._protocol = None
         line = f"potential {self._name!r}: the client {what}"
-        assert self._process is not None
         if "quit" in what:
             # It closes its socket a little before it is gone.
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -304,15 +304,14 @@ class _Client:
 
     def close(self) -> None:
         """Ask it to end, and see to it that it does."""
-        if self._protocol is not None:
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None:
             with contextlib.suppress(OSError):
-                self._protocol.socket.settimeout(_PATIENCE)
-                self._protocol.end()
-            self._protocol.socket.close()
-            self._protocol = None
+                protocol.socket.settimeout(_PATIENCE)
+                protocol.end()
+            protocol.socket.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                if self._process is not None:
-                    self._process.wait(_PATIENCE)
+                self._process.wait(_PATIENCE)
         self._end()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dismaiflow.report.markup import Html, Page, join, table, tag
+from dismaiflow.report.plots import histogram_plot
 from dismaiflow.report.structure_plots import motif_plot, two_curves
 from dismaiflow.report.words import number, plural
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Curves that are drawn large; the others are panels.
 _LARGE = ("rdf", "angle")
+
+_HISTOGRAM = 280
 
 _BAND = "Shaded: pointwise 95 % bootstrap interval of the generated mean."
 
@@ -105,8 +108,11 @@ def _energies(page: Page, found: InterfaceEnergies | None) -> Html:
         ["fixed by", found.rule],
         ["area, Å²", number(found.area, 5)],
     ]
-    heading = page.heading(3, "Normalised interface energy")
-    return join([heading, table([], rows, "facts")])
+    parts = [page.heading(3, "Normalised interface energy")]
+    if found.histogram is not None:
+        plot = histogram_plot(found.histogram, "interface energy, J/m²", _HISTOGRAM, compact=False)
+        parts.append(page.plot(plot, "interface energies of training and generated structures"))
+    return join([*parts, table([], rows, "facts")])
 
 
 def _similarity(page: Page, score: ScoreDoc) -> Html:

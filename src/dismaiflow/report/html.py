@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dismaiflow.report.dataset_section import controls_section, dataset_section
 from dismaiflow.report.markup import Html, Page, escape, inline_json, join, table, tag
+from dismaiflow.report.ranks_section import ranks_section
 from dismaiflow.report.rows import (
     by_value,
     controls_comparison,
@@ -88,9 +89,10 @@ def report_text(
     body += [
         dataset_section(page, card, scored) for card, scored in zip(datasets, beside, strict=True)
     ]
+    body.append(ranks_section(page, scores))
     alone = {s: c for s, c in given.items() if s not in {card.system for card in datasets}}
     body += [controls_section(page, system, scored) for system, scored in alone.items()]
-    if not body:
+    if not any(body):
         body = [tag("p", "There is nothing to report.", class_="lead")]
     # Headings of the sections, which stand in the order of scores and datasets.
     links = [f"#{name}" for name, _, level in page.contents if level == 2]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dismaiflow.benchmark.protocol import NO_ALIGNMENT
 from dismaiflow.report.dots import distance_plot
 from dismaiflow.report.findings_section import findings_section
 from dismaiflow.report.markup import Html, Page, code, details, group_row, join, table, tag
