@@ -179,6 +179,17 @@ def test_a_client_that_does_not_work_at_all(recipe, code, match):
     assert sockets() == before
 
 
+def test_a_program_that_cannot_be_started(recipe, tmp_path, monkeypatch):
+    program = tmp_path / "client"
+    program.write_text("#!/nowhere/python\n")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    before = sockets()
+    with pytest.raises(DismaiError, match=rf"{program} cannot be started \(No such file"):
+        check_answers(recipe(command=["./client", "{socket}"]), copper())
+    assert sockets() == before
+
+
 def test_a_client_ends_with_its_calculator(recipe, tmp_path):
     atoms = copper()
     atoms.calc = recipe().calculator()

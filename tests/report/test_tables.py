@@ -128,7 +128,7 @@ def test_distribution_measures_beside_controls() -> None:
     lines = print_plain(score_table(make_score()))
     values = [line for line in lines if line.startswith("W1 of energy (meV)")]
     assert values[0].split()[4:8] == ["3.70", "0.0680", "0.0680", "0.0680"]
-    assert "distance of the formation energy distributions" in values[1]
+    assert "distance of the energy distributions" in values[1]
 
 
 def test_several_files() -> None:

@@ -8,17 +8,17 @@ from __future__ import annotations
 from math import sqrt
 from typing import TYPE_CHECKING
 
-import numpy as np
 from numba import njit
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 #: 2^27 + 1; cuts a double into two halves of its bits.
 _SPLITTER = 134217729.0
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _add(a: float, a_low: float, b: float, b_low: float) -> tuple[float, float]:
     total = a + b
     part = total - a
@@ -27,7 +27,7 @@ def _add(a: float, a_low: float, b: float, b_low: float) -> tuple[float, float]:
     return high, low - (high - total)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _times(a: float, a_low: float, b: float, b_low: float) -> tuple[float, float]:
     product = a * b
     cut = _SPLITTER * a

@@ -48,7 +48,7 @@ def file_hashes(files: Mapping[str, Path]) -> dict[str, str]:
     return hashes
 
 
-def package_versions(packages: Iterable[str]) -> dict[str, str]:
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
     """Return the versions of packages that are installed."""
     versions = {}
     for package in packages:

@@ -17,8 +17,8 @@ from dismaiflow.potentials.base import PotentialCard
 from dismaiflow.potentials.cards import (
     check_known,
     file_hashes,
+    installed_versions,
     need_modules,
-    package_versions,
     potential_hash,
 )
 from dismaiflow.potentials.lammps_library import (
@@ -97,7 +97,7 @@ def open_lammps(style: str, elements: Sequence[str] = ()) -> LammpsPotential:
         hash=potential_hash(engine="lammps", style=style, parameters=_numbers_of(path)),
         weights=file_hashes({name: path}),
         elements=known,
-        versions=package_versions(["lammps"]),
+        versions=installed_versions(["lammps"]),
     )
     return LammpsPotential(card, style, path)
 
@@ -214,6 +214,11 @@ class LammpsCalculator(Calculator):
         if made != n:
             raise DismaiError(f"LAMMPS placed {made} of {n} atoms; report this")
         set_interactions(engine, self._style, elements, self._parameters)
+
+    def forget(self) -> None:
+        """Begin with a new box: the order of the atoms in the old one shows in the last digits."""
+        self._shape = None
+        self.reset()
 
     def close(self) -> None:
         """End the session; the next structure opens another."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.potentials.base import PotentialCard
-from dismaiflow.potentials.cards import one_line, package_versions, potential_hash
+from dismaiflow.potentials.cards import installed_versions, one_line, potential_hash
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,7 @@ def open_factory(name: str) -> FactoryPotential:
         engine="callable",
         hash=potential_hash(engine="callable", name=name, source=digest),
         weights={source.name: digest},
-        versions=package_versions([*packages_distributions().get(root, ()), "ase"]),
+        versions=installed_versions([*packages_distributions().get(root, ()), "ase"]),
     )
     return FactoryPotential(card)
 

@@ -24,8 +24,8 @@ from dismaiflow.potentials.batches import Batches
 from dismaiflow.potentials.cards import (
     check_known,
     file_hashes,
+    installed_versions,
     need_modules,
-    package_versions,
     potential_hash,
 )
 
@@ -151,7 +151,7 @@ def open_chgnet(elements: Sequence[str] = ()) -> ChgnetPotential:
         hash=potential_hash(engine="chgnet", weights=list(weights.values())),
         weights=weights,
         elements=known,
-        versions=package_versions(["chgnet", "torch"]),
+        versions=installed_versions(["chgnet", "torch"]),
     )
     return ChgnetPotential(card, path)
 

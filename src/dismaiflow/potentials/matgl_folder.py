@@ -22,9 +22,9 @@ from dismaiflow.potentials.batches import Batches
 from dismaiflow.potentials.cards import (
     check_known,
     file_hashes,
+    installed_versions,
     need_modules,
     one_line,
-    package_versions,
     potential_hash,
 )
 from dismaiflow.potentials.machine_learning import MOST_EDGES, check_device, check_periodic
@@ -119,7 +119,7 @@ def open_matgl(folder: Path, elements: Sequence[str] = (), name: str = "") -> Ma
         ),
         weights=hashes,
         elements=known,
-        versions=package_versions(["matgl", "torch", "torch-geometric"]),
+        versions=installed_versions(["matgl", "torch", "torch-geometric"]),
     )
     return MatglPotential(card, files)
 

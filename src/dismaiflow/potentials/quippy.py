@@ -20,9 +20,9 @@ from dismaiflow.potentials.base import PotentialCard
 from dismaiflow.potentials.cards import (
     check_known,
     file_hashes,
+    installed_versions,
     need_modules,
     one_line,
-    package_versions,
     potential_hash,
 )
 
@@ -120,7 +120,7 @@ def open_quippy(path: Path, elements: Sequence[str] = (), name: str = "") -> Qui
         hash=potential_hash(engine="quippy", weights=sorted(hashes.values())),
         weights=hashes,
         elements=known,
-        versions=package_versions(["quippy-ase"]),
+        versions=installed_versions(["quippy-ase"]),
     )
     return QuippyPotential(card, files, path.name, contents.init_args)
 

@@ -219,7 +219,8 @@ def _program(word: str, path: Path) -> str:
             f"{path}: key 'command': no program {word!r} here; give its full path, or put it on "
             "PATH"
         )
-    return found
+    # The client starts in a folder of its own.
+    return str(Path(found).absolute())
 
 
 def _found(entry: str, folder: Path, path: Path) -> Iterator[tuple[str, Path, bool]]:

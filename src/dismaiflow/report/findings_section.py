@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dismaiflow.benchmark.findings import (
         Findings,
         InterfaceEnergies,
+        MotifShare,
         MotifTable,
         RelaxationSummary,
     )
@@ -126,7 +127,7 @@ def _similarity(page: Page, score: ScoreDoc) -> Html:
         elif metric.min is not None and metric.max is not None:
             interval = f"({metric.min:.4f}, {metric.max:.4f})"
         value = "n/a" if metric.value is None else f"{metric.value:.4f}"
-        rows.append([name.replace("cos_", ""), value, interval])
+        rows.append([name.removeprefix("cos_").capitalize(), value, interval])
     head = ["mean fingerprints of", "cosine similarity", "95 % interval"]
     return join([page.heading(3, "Cosine similarity"), table(head, rows)])
 
@@ -188,17 +189,21 @@ def _by_count(one: MotifTable) -> Html:
     rows = [
         [
             share.motif.replace(" CN_", ", CN "),
-            *(
-                f"{number(share.generated_by_count.get(str(n), 0.0), 2)} "
-                f"({number(share.reference_by_count.get(str(n), 0.0), 2)})"
-                for n in counts
-            ),
+            *(_count_cell(share, str(n)) for n in counts),
         ]
         for share in one.motifs
     ]
     head = ["motif", *(f"{n} {one.counted}" for n in counts)]
     note = f"Per cent of the {one.species} atoms by number of {one.counted} neighbours: generated "
     return join([table(head, rows), tag("p", note + "(training).", class_="hint")])
+
+
+def _count_cell(share: MotifShare, count: str) -> str:
+    """Return generated and training share; nothing where both are none."""
+    ours, theirs = share.generated_by_count.get(count), share.reference_by_count.get(count)
+    if not ours and not theirs:
+        return ""
+    return f"{number(ours or 0.0, 2)} ({number(theirs or 0.0, 2)})"
 
 
 def _bonds(page: Page, found: Findings) -> Html:

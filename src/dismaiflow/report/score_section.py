@@ -47,6 +47,9 @@ MAX_FAILED = 50
 
 _PANEL, _WIDE = 150, 280
 
+#: Metrics whose intervals fit beside their values.
+_ABREAST = 4
+
 
 def score_section(page: Page, score: ScoreDoc) -> Html:
     """Return everything about one score.
@@ -149,7 +152,14 @@ def comparison_table(score: ScoreDoc) -> Html:
         notes.append(f"No published rows: {score.published.why_not}.")
     notes += [f"{line}." for line in metric_reasons(score)]
     head = ["", *(metric_label(name) for name in metrics)]
-    return join([table(head, body, "values"), tag("p", " ".join(notes), class_="hint")])
+    return join(
+        [table(head, body, _table_class(metrics)), tag("p", " ".join(notes), class_="hint")]
+    )
+
+
+def _table_class(metrics: Sequence[str]) -> str:
+    """Return the class of a table of values; in one of many metrics intervals have own lines."""
+    return "values" if len(metrics) <= _ABREAST else "values many"
 
 
 def _distributions(page: Page, score: ScoreDoc) -> Html:

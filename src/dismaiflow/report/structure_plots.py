@@ -104,6 +104,7 @@ def motif_plot(table: MotifTable) -> Plot | None:
         if name == "generated":
             trace["error_x"] = {
                 "type": "data",
+                "symmetric": False,
                 "array": [max(share.high - share.generated, 0.0) for share in table.motifs],
                 "arrayminus": [max(share.generated - share.low, 0.0) for share in table.motifs],
                 "color": "@muted",

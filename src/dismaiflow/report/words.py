@@ -113,9 +113,9 @@ MEASURES = {
     ),
     "w1_energy": Measure(
         "W1 of energy (meV)",
-        "distance of the formation energy distributions, meV/atom",
-        "Wasserstein distance between the distributions of the formation energy in the two sets, "
-        "in meV/atom.",
+        "distance of the energy distributions, meV/atom",
+        "Wasserstein distance between the distributions of the energy in the two sets (of alloys "
+        "the formation energy), in meV/atom.",
         "0",
         1e3,
     ),
