@@ -123,6 +123,40 @@ def test_chgnet_is_that_of_its_package():
     assert atoms.get_stress(voigt=False) * 160.21766 == pytest.approx(expected["s"], abs=1e-4)
 
 
+def test_the_graph_of_chgnet_is_that_of_its_package(structures):
+    """The same bonds and angles in another order, also in a cell that is its own neighbour."""
+    from chgnet.graph import CrystalGraphConverter
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    from dismaiflow.potentials.chgnet_graph import crystal_graph
+
+    convert = CrystalGraphConverter(atom_graph_cutoff=6, bond_graph_cutoff=3)
+    outside = bulk("Cu", "fcc", a=3.6)
+    outside.positions += 7 * outside.cell[1]
+
+    def bonds(graph):
+        """Both ends and the image of each directed bond."""
+        return torch.column_stack([graph.atom_graph, graph.neighbor_image]).long().tolist()
+
+    def angles(graph):
+        named = bonds(graph)
+        rows = graph.bond_graph.tolist()
+        assert all(graph.directed2undirected[row[k + 1]] == row[k] for row in rows for k in (1, 3))
+        return sorted((row[0], named[row[2]], named[row[4]]) for row in rows)
+
+    for atoms in [structures[1], structures[2], outside]:
+        mine = crystal_graph(atoms, 6, 3)
+        theirs = convert(AseAtomsAdaptor.get_structure(atoms))
+        assert sorted(bonds(mine)) == sorted(bonds(theirs))
+        assert angles(mine) == angles(theirs)
+        named = bonds(mine)
+        for bond, partner in enumerate(mine.directed2undirected.tolist()):
+            begin, end, *image = named[int(mine.undirected2directed[partner])]
+            back = [end, begin, *(-x for x in image)]
+            assert named[bond] in ([begin, end, *image], back)
+        assert torch.unique(mine.directed2undirected, return_counts=True)[1].unique() == 2
+
+
 def test_matgl_is_that_of_its_package(folder):
     import matgl
     from matgl.ext.ase import PESCalculator

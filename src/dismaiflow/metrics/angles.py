@@ -131,10 +131,10 @@ def _angles(
     n = 0
     for site in range(len(bonds)):
         for a in range(starts[site], starts[site] + bonds[site]):
-            ux, uy, uz = vectors[a]
+            ux, uy, uz = vectors[a, 0], vectors[a, 1], vectors[a, 2]
             first = sqrt(ux * ux + uy * uy + uz * uz)
             for b in range(a + 1, starts[site] + bonds[site]):
-                vx, vy, vz = vectors[b]
+                vx, vy, vz = vectors[b, 0], vectors[b, 1], vectors[b, 2]
                 second = sqrt(vx * vx + vy * vy + vz * vz)
                 cosine = (ux * vx + uy * vy + uz * vz) / (first * second)
                 out[n] = acos(max(-1.0, min(cosine, 1.0))) * 180 / np.pi

@@ -399,7 +399,7 @@ def _weigh_faces(
         f = order[place]
         raw[f] = raw[f] / highest if highest > 0 else 0.0
         if by_distance:
-            x, y, z = vectors[f]
+            x, y, z = vectors[f, 0], vectors[f, 1], vectors[f, 2]
             diameter = diameters[own, codes[atoms[f]]]
             distance = sqrt(x * x + y * y + z * z)
             raw[f] *= _distance_factor(distance, diameter + low, diameter + high)
@@ -432,7 +432,9 @@ def _weigh(
     NDArray[np.float64],
 ]:
     """Return starts, faces, weights and likelihoods of the neighbours, and the bare likelihood."""
-    room = (starts[rows + 1] - starts[rows]).sum()
+    room = 0
+    for k in range(len(rows)):
+        room += starts[rows[k] + 1] - starts[rows[k]]
     out_starts = np.zeros(len(wanted) + 1, dtype=np.int64)
     faces, weights = np.empty(room, dtype=np.int64), np.empty(room)
     likelihoods, bare = np.zeros(room), np.ones(len(wanted))

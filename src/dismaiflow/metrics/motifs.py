@@ -194,7 +194,7 @@ def _fingerprints(
         begin = starts[site]
         n = min(starts[site + 1] - begin, LARGEST_COORDINATION)
         for k in range(min(n, LARGEST_MOTIF)):
-            x, y, z = vectors[begin + k]
+            x, y, z = vectors[begin + k, 0], vectors[begin + k, 1], vectors[begin + k, 2]
             length = sqrt(x * x + y * y + z * z)
             units[k, 0], units[k, 1], units[k, 2] = x / length, y / length, z / length
         neighbour_angles(units, min(n, LARGEST_MOTIF), polar, azimuth)

@@ -33,7 +33,7 @@ _EDGE = 1e-8
 _MAX_IMAGES = 100_000
 
 #: What `_cells` may say apart from "all went well".
-_WELL, _TOGETHER, _FAILED = 0, 1, 2
+_WELL, _FAILED, _TOGETHER = 0, -BROKEN, 2
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,32 @@ def voronoi_cells(
     origin = np.floor(fractional)
     signs = np.array([[1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]])
     longest = float(np.linalg.norm(signs @ vectors, axis=1).max()) + 0.01
-    status, where, starts, atoms, images, between, numbers = _cells(
-        chosen,
-        fractional - origin,
-        vectors,
-        heights,
-        float(cutoff),
-        longest,
+    starts = np.zeros(len(chosen) + 1, dtype=np.int64)
+    room, total = 24 * len(chosen) + 64, 0
+    while True:
+        atoms, images = np.empty(room, dtype=np.int64), np.empty((room, 3), dtype=np.int64)
+        between, numbers = np.empty((room, 3)), np.empty((room, 2))
+        status, where, total = _cells(
+            chosen,
+            fractional - origin,
+            vectors,
+            heights,
+            float(cutoff),
+            longest,
+            starts,
+            atoms,
+            images,
+            between,
+            numbers,
+        )
+        if total <= room:
+            break
+        room = total
+    atoms, images, between, numbers = (
+        atoms[:total],
+        images[:total],
+        between[:total],
+        numbers[:total],
     )
     if status == _TOGETHER:
         raise DismaiError(f"another atom lies within {_COINCIDENT} Å of atom {where}")
@@ -189,14 +208,20 @@ def _sorted_neighbours(
     """Return atoms, images, vectors and distances of the neighbours by rising distance."""
     room = 256
     while True:
-        atoms, images = np.empty(room, dtype=np.int64), np.empty((room, 3), dtype=np.int64)
-        vectors, squares = np.empty((room, 3)), np.empty(room)
-        n = _gather(i, fractional, cell, heights, radius, atoms, images, vectors, squares)
+        found, shifts = np.empty(room, dtype=np.int64), np.empty((room, 3), dtype=np.int64)
+        between, squares = np.empty((room, 3)), np.empty(room)
+        n = _gather(i, fractional, cell, heights, radius, found, shifts, between, squares)
         if n <= room:
             break
         room = n
     order = np.argsort(squares[:n])
-    return atoms[order], images[order], vectors[order], np.sqrt(squares[order])
+    atoms, images = np.empty(n, dtype=np.int64), np.empty((n, 3), dtype=np.int64)
+    vectors, distances = np.empty((n, 3)), np.empty(n)
+    for k in range(n):
+        atoms[k], distances[k] = found[order[k]], np.sqrt(squares[order[k]])
+        for axis in range(3):
+            images[k, axis], vectors[k, axis] = shifts[order[k], axis], between[order[k], axis]
+    return atoms, images, vectors, distances
 
 
 @njit(cache=True, nogil=True)
@@ -229,13 +254,14 @@ def _one_cell(
         n_faces, reach = OPEN, np.inf
         if n > 0 and distances[0] >= _COINCIDENT:
             n_faces, reach = cell_faces(vectors, distances, n, faces, angles, areas)
-        # A cell that is bounded by the atoms within the cutoff is kept, whatever lies beyond.
-        done = n_faces > 0 and (radius >= cutoff or reach <= radius)
-        failed = n_faces == BROKEN or (n > 0 and distances[0] < _COINCIDENT)
+        elif n > 0:
+            n_faces = -_TOGETHER
         if n_faces == OPEN and radius >= cutoff:
-            failed = failed or cutoff >= longest
+            if cutoff >= longest:
+                n_faces = BROKEN
             cutoff = min(2 * cutoff, longest + 0.001)
-        if done or failed:
+        # A cell that is bounded by the atoms within the cutoff is kept, whatever lies beyond.
+        if n_faces < 0 or (n_faces > 0 and (radius >= cutoff or reach <= radius)):
             return n_faces, atoms, images, vectors, faces, angles, areas
         radius = min(cutoff, reach if n_faces > 0 else 1.25 * radius)
 
@@ -248,56 +274,30 @@ def _cells(
     heights: NDArray[np.float64],
     cutoff: float,
     longest: float,
-) -> tuple[
-    int,
-    int,
-    NDArray[np.int64],
-    NDArray[np.int64],
-    NDArray[np.int64],
-    NDArray[np.float64],
-    NDArray[np.float64],
-]:
-    """Build the cells of all sites; also say what went wrong, and at which atom."""
-    room = 24 * len(sites) + 64
-    starts = np.zeros(len(sites) + 1, dtype=np.int64)
-    all_atoms, all_images = np.empty(room, dtype=np.int64), np.empty((room, 3), dtype=np.int64)
-    all_vectors, numbers = np.empty((room, 3)), np.empty((room, 2))
+    starts: NDArray[np.int64],
+    all_atoms: NDArray[np.int64],
+    all_images: NDArray[np.int64],
+    all_vectors: NDArray[np.float64],
+    numbers: NDArray[np.float64],
+) -> tuple[int, int, int]:
+    """Fill the cells of all sites; return what went wrong, at which atom, and how many faces.
+
+    The arrays are filled as far as they reach.
+    """
     total = 0
     for k in range(len(sites)):
         n_faces, atoms, images, vectors, faces, angles, areas = _one_cell(
             sites[k], fractional, cell, heights, cutoff, longest
         )
         if n_faces <= 0:
-            near = len(vectors) > 0 and (vectors[0] ** 2).sum() < _COINCIDENT**2
-            return (
-                _TOGETHER if near else _FAILED,
-                sites[k],
-                starts,
-                all_atoms,
-                all_images,
-                all_vectors,
-                numbers,
-            )
-        if total + n_faces > room:
-            room = 2 * (total + n_faces)
-            all_atoms = np.append(all_atoms, np.empty(room - len(all_atoms), dtype=np.int64))
-            more_images = np.empty((room, 3), dtype=np.int64)
-            more_vectors, more_numbers = np.empty((room, 3)), np.empty((room, 2))
-            more_images[:total], more_vectors[:total] = all_images[:total], all_vectors[:total]
-            more_numbers[:total] = numbers[:total]
-            all_images, all_vectors, numbers = more_images, more_vectors, more_numbers
+            return -n_faces, sites[k], 0
         for f in range(n_faces):
-            all_atoms[total + f] = atoms[faces[f]]
-            all_images[total + f], all_vectors[total + f] = images[faces[f]], vectors[faces[f]]
-            numbers[total + f, 0], numbers[total + f, 1] = angles[f], areas[f]
-        total += n_faces
+            if total < len(all_atoms):
+                all_atoms[total] = atoms[faces[f]]
+                for axis in range(3):
+                    all_images[total, axis] = images[faces[f], axis]
+                    all_vectors[total, axis] = vectors[faces[f], axis]
+                numbers[total, 0], numbers[total, 1] = angles[f], areas[f]
+            total += 1
         starts[k + 1] = total
-    return (
-        _WELL,
-        -1,
-        starts,
-        all_atoms[:total],
-        all_images[:total],
-        all_vectors[:total],
-        numbers[:total],
-    )
+    return _WELL, -1, total

@@ -10,13 +10,15 @@ import contextlib
 import io
 import warnings
 from dataclasses import dataclass, field
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase.calculators.calculator import Calculator, all_changes
 from ase.data import chemical_symbols
+from ase.stress import full_3x3_to_voigt_6_stress
+from ase.units import GPa
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.potentials.base import Evaluation, PotentialCard
@@ -28,9 +30,10 @@ from dismaiflow.potentials.cards import (
     need_modules,
     potential_hash,
 )
+from dismaiflow.potentials.chgnet_graph import crystal_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ase import Atoms
 
@@ -93,30 +96,12 @@ class ChgnetPotential:
     weights: Path
     files: Mapping[str, Path] = field(default_factory=dict)
 
-    def calculator(self) -> Any:
+    def calculator(self) -> ChgnetCalculator:
         """Return an ASE calculator on one processor.
 
         Atoms without neighbours within 6 Å make it raise: its energies mean nothing then.
         """
-        dynamics: Any = import_module("chgnet.model.dynamics")
-
-        class Calculator(dynamics.CHGNetCalculator):  # type: ignore[misc]
-            """CHGNet that computes stresses only where they are asked for, and no magnetism."""
-
-            def calculate(
-                self,
-                atoms: Atoms | None = None,
-                properties: list[str] | None = None,
-                system_changes: list[str] | None = None,
-            ) -> None:
-                check_periodic(atoms)
-                task = "efs" if "stress" in (properties or ()) else "ef"
-                super().calculate(atoms, properties, system_changes, task=task)
-
-        with contextlib.redirect_stdout(io.StringIO()):  # it announces its device
-            return Calculator(
-                load_chgnet(self.weights), use_device="cpu", on_isolated_atoms="error"
-            )
+        return ChgnetCalculator(load_chgnet(self.weights))
 
     def evaluator(self, device: str = "cpu") -> ChgnetEvaluator:
         """Return what computes many structures at once."""
@@ -169,6 +154,49 @@ def load_chgnet(weights: Path) -> Any:
     return model.eval().requires_grad_(False)
 
 
+class ChgnetCalculator(Calculator):
+    """Energies, forces and, where they are asked for, stresses of CHGNet.
+
+    Parameters
+    ----------
+    model : chgnet.model.CHGNet
+        The model, on the processor.
+    """
+
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self._model = model
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Iterable[str] | None = None,
+        system_changes: Iterable[str] = all_changes,
+    ) -> None:
+        """Compute one structure; see `ase.calculators.calculator.Calculator`."""
+        asked = list(properties or ["energy"])
+        super().calculate(atoms, asked, list(system_changes))
+        here = self.atoms
+        assert here is not None
+        graph = _graph(self._model, here)
+        found = self._model.predict_graph(graph, task="efs" if "stress" in asked else "ef")
+        # Energies of CHGNet are per atom, its stresses in GPa.
+        energy = float(found["e"]) * len(here)
+        forces = found["f"].astype(np.float64)
+        self.results = {"energy": energy, "free_energy": energy, "forces": forces}
+        if "s" in found:
+            stress = found["s"].astype(np.float64) * GPa
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+
+
+def _graph(model: Any, atoms: Atoms) -> Any:
+    check_periodic(atoms)
+    converter = model.graph_converter
+    return crystal_graph(atoms, converter.atom_graph_cutoff, converter.bond_graph_cutoff)
+
+
 class ChgnetEvaluator:
     """Many structures at once with CHGNet.
 
@@ -183,26 +211,18 @@ class ChgnetEvaluator:
     def __init__(self, model: Any, device: str = "cpu") -> None:
         most = MOST_EDGES[check_device(device)]
         self._model = model.to(device)
-        self._model.graph_converter.set_isolated_atom_response("error")
         self._device = device
         self._batches = Batches(self._compute, lambda graph: len(graph.atom_graph), most)
 
     def evaluate(self, structures: Sequence[Atoms]) -> list[Evaluation]:
         """Return the evaluations in the order of the structures; raise what one of them raises."""
-        return self._batches.run([self._graph(atoms) for atoms in structures])
-
-    def _graph(self, atoms: Atoms) -> Any:
-        from pymatgen.io.ase import AseAtomsAdaptor
-
-        check_periodic(atoms)
-        return self._model.graph_converter(AseAtomsAdaptor.get_structure(atoms))
+        return self._batches.run([_graph(self._model, atoms) for atoms in structures])
 
     def _compute(self, graphs: list[Any]) -> list[Evaluation]:
         found = self._model([graph.to(self._device) for graph in graphs], task="ef")
         energies = found["e"].detach().cpu().numpy().reshape(-1)
         forces = [part.detach().cpu().numpy() for part in found["f"]]
         return [
-            # Energies of CHGNet are per atom.
             Evaluation(float(energy) * len(part), part.astype(np.float64))
             for energy, part in zip(energies, forces, strict=True)
         ]

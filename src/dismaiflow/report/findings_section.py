@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dismaiflow.report.markup import Html, Page, join, table, tag
 from dismaiflow.report.plots import histogram_plot
 from dismaiflow.report.structure_plots import motif_plot, two_curves
-from dismaiflow.report.words import number, plural
+from dismaiflow.report.words import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ def findings_section(page: Page, score: ScoreDoc) -> Html:
         _motifs(page, found),
         _bonds(page, found),
         *(
-            tag("p", f"Not shown: {name}, because {why}.", class_="hint")
+            tag("p", f"Not shown: {name.replace('_', ' ')}, because {why}.", class_="hint")
             for name, why in found.missing.items()
         ),
     ]
@@ -222,6 +222,6 @@ def _bonds(page: Page, found: Findings) -> Html:
     head = ["bond", "generated", "95 % interval", "training"]
     note = (
         "Mean number of neighbours of an atom at its most likely coordination number; in an "
-        f"interface of the atoms of the region. {plural(len(rows), 'pair')}."
+        "interface of the atoms of the region."
     )
     return join([page.heading(3, "Bonds"), table(head, rows), tag("p", note, class_="hint")])

@@ -180,7 +180,8 @@ def _distributions(page: Page, score: ScoreDoc) -> Html:
         )
         parts.append(tag("p", key))
     else:
-        parts.append(tag("p", "There are no histograms: one of the two sets is empty."))
+        why = "no energies are known" if score.n_scored else "one of the two sets is empty"
+        parts.append(tag("p", f"There are no histograms: {why}."))
     shells = dict.fromkeys(label.partition("NN_")[0] for label in order)
     for shell in shells:
         members = {k: h for k, h in order.items() if k.startswith(f"{shell}NN_")}

@@ -4,12 +4,20 @@
   const DEPTHS = 6; // shades of an atom from near to far
   const SEGMENTS = 12; // pieces of a cell edge, each with its own depth
   const SPRITE = 96; // pixels of a drawn atom
-  const START = multiply(turn(0, -0.32), turn(1, 0.45));
+  const TALL = 1.4; // slabs, longer along c than along a and b by so much, stand upright at first
+  const lengths = Object.values(structures).map((s) => s.cell.map((row) => Math.hypot(...row)));
+  const START = lengths.some(([a, b, c]) => c > TALL * Math.max(a, b))
+    ? multiply(turn(0, -1.4), turn(2, 0.35))
+    : multiply(turn(0, -0.32), turn(1, 0.45));
 
   function turn(axis, angle) {
     const c = Math.cos(angle);
     const s = Math.sin(angle);
-    return axis === 0 ? [1, 0, 0, 0, c, -s, 0, s, c] : [c, 0, s, 0, 1, 0, -s, 0, c];
+    return [
+      [1, 0, 0, 0, c, -s, 0, s, c],
+      [c, 0, s, 0, 1, 0, -s, 0, c],
+      [c, -s, 0, s, c, 0, 0, 0, 1],
+    ][axis];
   }
 
   function multiply(a, b) {
