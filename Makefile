@@ -75,6 +75,9 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/random_interfaces.py
 	$(BIN)/python benchmarks/slicing.py
 	$(BIN)/python benchmarks/melt_quench.py
+	$(BIN)/python benchmarks/motifs.py
+	$(BIN)/python benchmarks/angles.py
+	$(BIN)/python benchmarks/rdf.py
 
 clean:
 	rm -rf $(VENV) docs/_build

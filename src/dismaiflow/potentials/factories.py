@@ -8,6 +8,7 @@ import inspect
 import operator
 import sys
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,12 @@ def open_factory(name: str) -> FactoryPotential:
         versions=installed_versions([*packages_distributions().get(root, ()), "ase"]),
     )
     return FactoryPotential(card)
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Return what is installed, which takes long to find out."""
+    return packages_distributions()
 
 
 def _factory(name: str) -> Any:

@@ -6,7 +6,7 @@
     command: [..., "{socket}", "{init}"]
     files: [m3gnet_client.py, "${M3GNET_MODEL}"]
     elements: [Li, Co, Sc, O, Cl] # optional: those that it knows
-    env: {M3GNET_MODEL: /home/me/m3gnet_int}
+    env: {M3GNET_MODEL: /path/to/m3gnet_int}
     timeout: 600                  # seconds for one structure
     start_timeout: 300            # seconds until the client answers at all
 

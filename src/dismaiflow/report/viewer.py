@@ -58,11 +58,8 @@ def viewers(page: Page, examples: Mapping[str, tuple[str, dict[str, Any]]]) -> H
         )
     ]
     bar = tag("div", *buttons, tag("span", class_="gap"), *others, class_="bar")
-    hint = tag(
-        "p",
-        "Drag to turn them together; click an element to hide or show it. Lengths in Å.",
-        class_="hint",
-    )
+    text = "Drag to turn them together; click an element to hide or show it. Lengths in Å."
+    hint = tag("p", text, class_="hint")
     return tag("div", bar, tag("div", *boxes, class_="pair"), hint, class_="viewers")
 
 
