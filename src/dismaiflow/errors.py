@@ -12,3 +12,14 @@ class DismaiError(Exception):
 
 class BlobError(DismaiError):
     """A blob is missing from its store, or damaged: to try again does not help."""
+
+
+#: Characters of an error of others that is quoted at most.
+_LONGEST = 300
+
+
+def one_line(error: BaseException) -> str:
+    """Return the kind of an exception and the first line of what it says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

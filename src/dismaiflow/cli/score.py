@@ -15,7 +15,14 @@ from dismaiflow.cli.inputs import (
     reference_name,
 )
 from dismaiflow.cli.run import run_flow
-from dismaiflow.cli.scoring import Moving, Question, build_flow, open_for, store_potential
+from dismaiflow.cli.scoring import (
+    Moving,
+    Question,
+    build_flow,
+    open_for,
+    store_potential,
+    try_potential,
+)
 from dismaiflow.cli.submitting import Submit, Tags, check_place, open_place, submit_flow
 from dismaiflow.errors import DismaiError
 
@@ -100,6 +107,9 @@ def score(
     with open_place(submit) as place:
         ref, dataset = read_reference(reference, place.store, spec)
         sets = read_generated(generated, place.store, load_settings().CHUNK_SIZE)
+        if not submit:
+            # Workers may have what this machine lacks.
+            try_potential(opened, place.store, ref)
         asked = Question(
             spec,
             chosen,

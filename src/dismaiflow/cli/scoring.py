@@ -94,6 +94,21 @@ def open_for(spec: SystemSpec, moving: Moving) -> Potential | None:
     return open_potential(moving.potential, spec.species)
 
 
+def try_potential(potential: Potential | None, store: JobStore, reference: StructuresRef) -> None:
+    """Compute the first reference structure, so that what does not work is known at once.
+
+    Raises
+    ------
+    DismaiError
+        If the potential, or its client in another environment, does not answer.
+    """
+    from dismaiflow.potentials.names import check_answers
+    from dismaiflow.store.structures import get_chunk
+
+    if potential is not None:
+        check_answers(potential, get_chunk(store, reference.chunks[0]).atoms(0))
+
+
 def store_potential(
     store: JobStore,
     spec: SystemSpec,

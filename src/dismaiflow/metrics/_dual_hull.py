@@ -55,7 +55,7 @@ def _place(
     vx, vy, vz = q[c, 0] - q[a, 0], q[c, 1] - q[a, 1], q[c, 2] - q[a, 2]
     nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
     square = nx * nx + ny * ny + nz * nz
-    if square < 1e-6 * (ux * ux + uy * uy + uz * uz) * (vx * vx + vy * vy + vz * vz):
+    if square < 1e-2 * (ux * ux + uy * uy + uz * uz) * (vx * vx + vy * vy + vz * vz):
         nx, ny, nz = precise_normal(q, a, b, c)
     else:
         length = sqrt(square)
@@ -225,16 +225,9 @@ def _face(
         ca = c[0] * a[0] + c[1] * a[1] + c[2] * a[2]
         # A. van Oosterom, J. Strackee, IEEE Trans. Biomed. Eng. 30 (1983) 125.
         angle += 2 * atan2(volume, 1 + ab + bc + ca)
-        ux, uy, uz = (
-            b[0] / b[3] - a[0] / a[3],
-            b[1] / b[3] - a[1] / a[3],
-            b[2] / b[3] - a[2] / a[3],
-        )
-        vx, vy, vz = (
-            c[0] / c[3] - a[0] / a[3],
-            c[1] / c[3] - a[1] / a[3],
-            c[2] / c[3] - a[2] / a[3],
-        )
+        ux, vx = b[0] / b[3] - a[0] / a[3], c[0] / c[3] - a[0] / a[3]
+        uy, vy = b[1] / b[3] - a[1] / a[3], c[1] / c[3] - a[1] / a[3]
+        uz, vz = b[2] / b[3] - a[2] / a[3], c[2] / c[3] - a[2] / a[3]
         area += (
             (uy * vz - uz * vy) * direction[0]
             + (uz * vx - ux * vz) * direction[1]

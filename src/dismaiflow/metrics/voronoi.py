@@ -124,21 +124,15 @@ def voronoi_cells(
         if total <= room:
             break
         room = total
-    atoms, images, between, numbers = (
-        atoms[:total],
-        images[:total],
-        between[:total],
-        numbers[:total],
-    )
     if status == _TOGETHER:
         raise DismaiError(f"another atom lies within {_COINCIDENT} Å of atom {where}")
     if status == _FAILED:
         raise DismaiError(f"the Voronoi cell of atom {where} cannot be built")
+    atoms, angles, areas = atoms[:total], numbers[:total, 0], numbers[:total, 1]
+    # The search took all atoms into the cell; images are counted from where they were given.
     centre = np.repeat(chosen, np.diff(starts))
-    moved = images + (origin[centre] - origin[atoms]).astype(np.int64)
-    return VoronoiCells(
-        chosen, starts, atoms, moved, between, numbers[:, 0], numbers[:, 1], float(cutoff)
-    )
+    moved = images[:total] + (origin[centre] - origin[atoms]).astype(np.int64)
+    return VoronoiCells(chosen, starts, atoms, moved, between[:total], angles, areas, float(cutoff))
 
 
 def checked_structure(

@@ -112,9 +112,3 @@ def check_known(name: str, known: Sequence[str], elements: Iterable[str]) -> Non
         f"potential {name!r} does not know {', '.join(unknown)} (it knows {shown}): "
         "take another potential"
     )
-
-
-def one_line(error: BaseException) -> str:
-    """Return the first line of what an exception says, after its kind."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:300]}" if text else type(error).__name__

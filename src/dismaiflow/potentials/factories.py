@@ -13,9 +13,9 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import DismaiError, one_line
 from dismaiflow.potentials.base import PotentialCard
-from dismaiflow.potentials.cards import installed_versions, one_line, potential_hash
+from dismaiflow.potentials.cards import installed_versions, potential_hash
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,7 @@ def open_factory(name: str) -> FactoryPotential:
         engine="callable",
         hash=potential_hash(engine="callable", name=name, source=digest),
         weights={source.name: digest},
-        versions=installed_versions([*packages_distributions().get(root, ()), "ase"]),
+        versions=installed_versions([*_distributions().get(root, ()), "ase"]),
     )
     return FactoryPotential(card)
 

@@ -7,8 +7,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dismaiflow.errors import DismaiError
-from dismaiflow.potentials.relaxation import RelaxationResult, one_line, relax_with
+from dismaiflow.errors import DismaiError, one_line
+from dismaiflow.potentials.relaxation import RelaxationResult, relax_with
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

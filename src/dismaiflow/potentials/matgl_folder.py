@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import DismaiError, one_line
 from dismaiflow.potentials.base import Evaluation, PotentialCard
 from dismaiflow.potentials.batches import Batches
 from dismaiflow.potentials.cards import (
@@ -24,7 +24,6 @@ from dismaiflow.potentials.cards import (
     file_hashes,
     installed_versions,
     need_modules,
-    one_line,
     potential_hash,
 )
 from dismaiflow.potentials.machine_learning import MOST_EDGES, check_device, check_periodic

@@ -14,8 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dismaiflow.errors import DismaiError
-from dismaiflow.potentials.cards import one_line
+from dismaiflow.errors import DismaiError, one_line
 from dismaiflow.systems.fields import suggestion
 
 if TYPE_CHECKING:

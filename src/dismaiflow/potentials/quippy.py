@@ -15,14 +15,13 @@ from xml.etree import ElementTree
 
 from ase.data import chemical_symbols
 
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import DismaiError, one_line
 from dismaiflow.potentials.base import PotentialCard
 from dismaiflow.potentials.cards import (
     check_known,
     file_hashes,
     installed_versions,
     need_modules,
-    one_line,
     potential_hash,
 )
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import DismaiError, one_line
 from dismaiflow.potentials.base import Evaluation
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ Evaluate = Callable[["Atoms"], Evaluation]
 
 #: Acceptance above ``fmax`` in the published scripts, eV/Å.
 PUBLISHED_TOLERANCE = 0.001
-
-_LONGEST_DETAIL = 300
 
 
 @dataclass(frozen=True)
@@ -199,13 +197,6 @@ def relax_with(atoms: Atoms, evaluate: Evaluate, settings: RelaxationSettings) -
         How.
     """
     return _Course(atoms, evaluate, settings).run()
-
-
-def one_line(error: BaseException) -> str:
-    """Return the kind of an exception and the first line of what it says."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    return text if len(text) <= _LONGEST_DETAIL else text[: _LONGEST_DETAIL - 3] + "..."
 
 
 class _Exploded(Exception):  # noqa: N818

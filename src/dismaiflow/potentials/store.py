@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +13,7 @@ from dismaiflow.potentials.base import Potential, PotentialCard
 from dismaiflow.potentials.names import open_potential
 from dismaiflow.settings import load_settings
 from dismaiflow.store.blobs import get_blob, put_blob
+from dismaiflow.structures.files import file_sha256, write_bytes
 
 if TYPE_CHECKING:
     from jobflow import JobStore
@@ -101,30 +100,23 @@ def _versions(card: PotentialCard) -> str:
 
 
 def _unpack(jobstore: JobStore, reference: PotentialRef) -> Path:
-    """Write the files into a folder named by their content, all of them or none."""
+    """Write the files into a folder named by their content; those that are there whole stay."""
     key = hashlib.sha256(reference.model_dump_json(include={"files"}).encode()).hexdigest()[:24]
     folder = load_settings().SCRATCH_DIR / "potentials" / key
-    if folder.is_dir():
-        return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=folder.parent))
+    for relative, blobs in reference.files.items():
+        path = folder / relative
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise DismaiError(f"potential {reference.name}: bad file name {relative!r}")
         try:
-            for relative, blobs in reference.files.items():
-                path = partial / relative
-                if not path.resolve().is_relative_to(partial.resolve()):
-                    raise DismaiError(f"potential {reference.name}: bad file name {relative!r}")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(b"".join(get_blob(jobstore, blob) for blob in blobs))
-            partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        # Another process of this machine may have been faster.
-        if folder.is_dir():
-            return folder
-        raise DismaiError(
-            f"{folder.parent}: cannot unpack a potential there ({error.strerror}); mend it or set "
-            "DISMAI_SCRATCH_DIR"
-        ) from None
+            # Scratch folders are swept, file by file.
+            if path.is_file() and file_sha256(path) == reference.card.weights.get(relative):
+                continue
+            data = b"".join(get_blob(jobstore, blob) for blob in blobs)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(path, data)
+        except OSError as error:
+            raise DismaiError(
+                f"{folder.parent}: cannot unpack a potential there ({error.strerror}); mend it or "
+                "set DISMAI_SCRATCH_DIR"
+            ) from None
     return folder
