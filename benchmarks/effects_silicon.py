@@ -91,6 +91,10 @@ def three(ours: SiliconFeatures, theirs: SiliconFeatures) -> dict[str, float]:
     return {f"d_{k}": distance(ours.rows[k], theirs.rows[k]) for k in ("motif", "rdf", "angle")}
 
 
+def three_floors(theirs: SiliconFeatures, n: int) -> dict[str, float]:
+    return {f"d_{name}": floor(theirs.rows[name], n) for name in ("motif", "rdf", "angle")}
+
+
 def silicon_effects(scale: float) -> dict[str, Any]:
     n_train, n_gen = round(40 * scale), round(20 * scale)
     settings = MeltQuenchSettings(n_atoms=4096, density=2.285, potential="sw", quench_rate=100.0)
@@ -104,9 +108,7 @@ def silicon_effects(scale: float) -> dict[str, Any]:
     theirs = silicon_features(train)
     result: dict[str, Any] = {
         "n_train": len(train),
-        "floor": {
-            f"d_{name}": floor(theirs.rows[name], n_gen) for name in ("motif", "rdf", "angle")
-        },
+        "floor": three_floors(theirs, n_gen),
         "relaxation of the reference": ends,
     }
     result["other blocks of the parent"] = three(silicon_features(others), theirs)
@@ -136,7 +138,7 @@ def _push_silicon(others: StructureSet, theirs: SiliconFeatures, n: int) -> dict
         "uniform random": uniform(few, 7),
         "one pair across the boundary": across(few),
     }
-    result: dict[str, Any] = {}
+    result: dict[str, Any] = {"floor": three_floors(theirs, n)}
     for name, structures in inputs.items():
         summary, apart = push_summary(structures)
         for protocol, one in apart.items():

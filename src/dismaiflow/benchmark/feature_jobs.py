@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 #: Kind under which features are stored.
 FEATURES_KIND = "structure_features"
 
+#: Structures whose features make one blob: some 25 kB each.
+_IN_A_BLOB = 200
+
 #: Structures of one task of a process, and the fewest for which processes are started.
 _AT_ONCE, _WORTH_PROCESSES = 10, 40
 
@@ -49,7 +52,7 @@ class AnalysePartMaker(Maker):
 
     name: str = "analyse"
 
-    @dismai_job(output_schema=CountedChunk)
+    @dismai_job()
     def make(
         self,
         spec: SystemSpec,
@@ -59,7 +62,7 @@ class AnalysePartMaker(Maker):
         role: str,
         total: int,
         start: int = 0,
-    ) -> CountedChunk:
+    ) -> list[CountedChunk]:
         """Analyse.
 
         Parameters
@@ -100,7 +103,7 @@ class CollectAnalysedMaker(Maker):
         spec: SystemSpec,
         protocol: ScoringProtocol,
         structures: StructuresRef,
-        parts: list[CountedChunk | None],
+        parts: list[list[CountedChunk] | None],
     ) -> AnalysedSet:
         """Collect; parts are None where a job failed."""
         return _analysed(spec, protocol, structures, parts)
@@ -175,14 +178,17 @@ def _analysed(
     spec: SystemSpec,
     protocol: ScoringProtocol,
     structures: StructuresRef,
-    parts: list[CountedChunk | None],
+    parts: list[list[CountedChunk] | None],
 ) -> AnalysedSet:
+    pieces: list[CountedChunk | None] = []
+    for part in parts:
+        pieces.extend([None] if part is None else part)
     return AnalysedSet(
         system=spec.name,
         input_hash=structures.content_hash,
         analysis_hash=analysis_hash(spec, protocol),
         n_structures=structures.n_structures,
-        parts=parts,
+        parts=pieces,
     )
 
 
@@ -194,8 +200,8 @@ def _analyse_chunks(
     role: str,
     total: int,
     start: int,
-) -> CountedChunk:
-    """Analyse chunks and store what was found; parameters as of the job."""
+) -> list[CountedChunk]:
+    """Analyse chunks and store what was found, in pieces that a blob holds."""
     jobstore = current_jobstore()
     sets, places, lost = [], [], []
     for chunk in chunks:
@@ -217,8 +223,18 @@ def _analyse_chunks(
         whole.select(kept), indices[kept], spec, protocol, f"analysing {role}", total
     )
     features.bad.extend(bad)
-    blob = put_blob(jobstore, features.to_bytes(), FEATURES_KIND)
-    return CountedChunk(counts=blob, n_counted=len(features), n_failed=len(features.bad), lost=lost)
+    pieces = []
+    for first in range(0, max(len(features), 1), _IN_A_BLOB):
+        chosen = np.arange(first, min(first + _IN_A_BLOB, len(features)))
+        piece = features.select(chosen)
+        if first == 0:
+            piece.bad.extend(features.bad)
+        blob = put_blob(jobstore, piece.to_bytes(), FEATURES_KIND)
+        told = lost if first == 0 else []
+        pieces.append(
+            CountedChunk(counts=blob, n_counted=len(piece), n_failed=len(piece.bad), lost=told)
+        )
+    return pieces
 
 
 def analyse_structures(

@@ -32,10 +32,11 @@ from ase.data import atomic_numbers
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.metrics.angles import AngleAnalyser, angle_histogram
-from dismaiflow.metrics.motifs import MotifAnalyser
+from dismaiflow.metrics.motifs import MOTIF_NAMES, MotifAnalyser
 from dismaiflow.metrics.pair_profiles import profile
 from dismaiflow.metrics.published_rdf import published_rdf
 from dismaiflow.metrics.rdf import partial_distribution, radial_distribution
+from dismaiflow.metrics.voronoi import voronoi_cells
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +52,9 @@ FEATURES_VERSION = 1
 PAIR_RANGE, PAIR_WIDTH = 10.0, 0.1
 
 _RDF_RANGE, _RDF_WIDTH = 10.0, 0.02
+
+#: What the published scripts call an atom without neighbours.
+_ALONE = MOTIF_NAMES.index("sgl_bd CN_1")
 
 #: Share of the slabs' sites without an atom above which a structure has no slabs left.
 _MOST_MISSING = 0.2
@@ -186,17 +190,22 @@ class StructureAnalyser:
             found["region_found"] = np.array(region is not None)
             if region is None:
                 region = np.zeros(len(numbers), dtype=bool)
-        motifs = self._motifs.analyse(numbers, positions, cell)
+        cells = voronoi_cells(positions, cell) if plan.distributions else None
+        motifs = self._motifs.analyse(numbers, positions, cell, cells)
+        codes = motifs.motif
+        if self._published:
+            # The scripts take the first of equal likelihoods, where an atom has no neighbour.
+            codes = np.where(motifs.coordination == 0, _ALONE, codes).astype(codes.dtype)
         for symbol in plan.centres:
             chosen = numbers[motifs.sites] == atomic_numbers[symbol]
             found[f"motif:{symbol}"] = motifs.fingerprints[chosen].mean(axis=0)
-            found[f"codes:{symbol}"] = motifs.motif[chosen]
+            found[f"codes:{symbol}"] = codes[chosen]
             found[f"counts:{symbol}"] = motifs.counts[chosen]
             if region is not None:
                 found[f"region:{symbol}"] = region[motifs.sites[chosen]]
         if plan.distributions:
             found["rdf"] = self._rdf(positions, cell)
-            angles = self._angles.analyse(numbers, positions, cell)
+            angles = self._angles.analyse(numbers, positions, cell, cells)
             found["angle"] = angle_histogram(angles)
         for first, second in plan.pairs:
             found[f"pair:{first}-{second}"] = _partial(
