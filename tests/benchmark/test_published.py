@@ -19,6 +19,7 @@ from dismaiflow.benchmark.published import (
     published_references,
 )
 from dismaiflow.potentials.base import PotentialCard
+from dismaiflow.potentials.recipe import SHIPPED
 from dismaiflow.structures.published_data import fetch, plan_fetch
 from dismaiflow.structures.published_manifest import MANIFEST
 from dismaiflow.structures.structure_set import StructureSet
@@ -123,6 +124,15 @@ def test_systems_that_relax_need_the_potential() -> None:
     reference = HASHES["int/train.extxyz"]
     m3gnet = card("command", "socket:m3gnet", M3GNET)
     assert compare_with_published("lsc-lco", reference, "published", m3gnet).comparable
+    # The client of the recipe that the package ships is a file of its card, too; others are not.
+    client = (SHIPPED / "m3gnet_client.py").read_bytes()
+    shipped = card("command", "command:m3gnet-0.0.7.yaml", client, M3GNET)
+    assert compare_with_published("lsc-lco", reference, "published", shipped).comparable
+    changed = card("command", "command:m3gnet-0.0.7.yaml", client + b"#", M3GNET)
+    found = compare_with_published("lsc-lco", reference, "published", changed)
+    assert found.why_not == ("the potential is command:m3gnet-0.0.7.yaml, not the published M3GNet")
+    without = card("command", "command:m3gnet-0.0.7.yaml", client)
+    assert not compare_with_published("lsc-lco", reference, "published", without).comparable
 
 
 @pytest.mark.usefixtures("copy")

@@ -292,7 +292,7 @@ def test_close_atoms_are_pushed_apart_before(run_flow: Run, embedded: JobStore) 
     close.positions[1] = close.positions[2] + [1.0, 0, 0]
     given = StructureSet.from_atoms([close])
     for push, wanted in {"published": (1.0, -0.6), "corrected": (1.3, -0.3)}.items():
-        request = RelaxationRequest(HOW, push=push)  # type: ignore[arg-type]
+        request = RelaxationRequest(HOW, push=push)
         _, _, relaxed = relax(run_flow, embedded, given, potential="still", request=request)
         where = relaxed.positions[[1, 2], 0] - close.positions[2, 0]
         np.testing.assert_allclose(where, wanted, atol=1e-9)

@@ -155,7 +155,7 @@ def test_parts_are_small_enough_for_a_document(embedded: JobStore, tmp_path: Pat
         card = open_potential("sw").card
         files = {"weights.bin": path}  # noqa: RUF012
 
-    reference = put_potential(embedded, "x", Opened())  # type: ignore[arg-type]
+    reference = put_potential(embedded, "x", Opened())
     assert len(reference.files["weights.bin"]) == 3
     embedded.docs_store.update({"uuid": "a", "index": 1, "output": reference.model_dump()})
     check_sizes(embedded)

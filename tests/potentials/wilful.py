@@ -86,6 +86,21 @@ class Still(Argon):
         self.results = {"energy": -float(len(atoms)), "forces": np.zeros((len(atoms), 3))}
 
 
+class Nearly(Argon):
+    """Leaves a force just beyond 0.05 eV/Å that no step changes."""
+
+    def calculate(self, atoms=None, properties=None, system_changes=()):
+        """Compute nothing else."""
+        self.atoms = atoms.copy()
+        self.results = {"energy": 0.0, "forces": np.zeros((len(atoms), 3))}
+        self.results["forces"][0, 0] = 0.0505
+
+
+def nearly() -> Nearly:
+    """Return a calculator."""
+    return Nearly()
+
+
 def wilful() -> Wilful:
     """Return a calculator."""
     return Wilful()
@@ -97,7 +112,10 @@ def still() -> Still:
 
 
 def silicon():
-    """Return Stillinger and Weber's silicon, which is told of every structure too."""
+    """Return Stillinger and Weber's silicon, which notes every structure too.
+
+    It refuses those whose first atom stands in the second half of the cell, or beyond.
+    """
     from dismaiflow.potentials.names import open_potential
 
     inner = open_potential("sw").calculator()
@@ -113,6 +131,8 @@ def silicon():
             # No two structures begin with the same coordinate.
             seen.append(f"{atoms.positions[0, 0]:.9f}")
             note(seen[0])
+            if atoms.positions[0, 0] > atoms.cell[0, 0] / 2:
+                raise RuntimeError("this one is refused")
         calculate(atoms, *args, **kwargs)
 
     inner.forget, inner.calculate = forget_too, calculate_too

@@ -11,7 +11,9 @@ import yaml
 from pydantic import BaseModel, Field
 
 from dismaiflow.errors import DismaiError
+from dismaiflow.potentials.recipe import SHIPPED
 from dismaiflow.settings import load_settings
+from dismaiflow.structures.files import file_sha256
 from dismaiflow.structures.published_manifest import MANIFEST, load_manifest
 
 if TYPE_CHECKING:
@@ -316,6 +318,12 @@ def _check_reference(
     return {}
 
 
+@cache
+def _shipped_clients() -> set[str]:
+    """Return the SHA-256 of the socket clients that the package brings, which are no weights."""
+    return {file_sha256(path) for path in SHIPPED.glob("*.py")}
+
+
 def _check_potential(
     needed: Mapping[str, Any],
     potential: PotentialCard | None,
@@ -326,7 +334,8 @@ def _check_potential(
     if potential is None:
         reasons.append(f"no potential is stated, the published one is {needed['name']}")
         return {}
-    weights = potential.weights
+    clients = _shipped_clients()
+    weights = {name: sha for name, sha in potential.weights.items() if sha not in clients}
     folder = needed["folder"].lower()
     known = {s: p for s, p in hashes.weights.items() if folder in p.lower().split("/")}
     if potential.engine in needed["engines"] and weights and not known:
