@@ -204,6 +204,7 @@ def test_a_new_interface_from_yaml_alone(
         (("--potential", "command:none.yaml"), "none.yaml"),
         (("--potential", "no_such_module:make"), "no_such_module"),
         (("--relaxed", "--alignment", "fixed"), "--alignment is for alloys"),
+        (("--potential", "sw", "--device", "gpu7"), "--device gpu7: RuntimeError"),
     ],
 )
 def test_bad_potentials_are_refused_before_any_work(

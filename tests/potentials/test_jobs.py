@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import shutil
+import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -322,6 +325,25 @@ def test_what_is_finished_is_not_done_again(
     assert notes(tmp_path / "notes") == seen
     relax(run_flow, embedded, given, request=RelaxationRequest(HOW), keep=True)
     assert len(notes(tmp_path / "notes")) == 6
+
+
+def test_two_that_relax_the_same_at_once(
+    run_flow: Run, embedded: JobStore, scratch: Path, tmp_path: Path
+) -> None:
+    """As workers of one machine for two scores against one reference: the second waits."""
+    given = crystals("good", "good")
+    relax(run_flow, embedded, given)
+    (path,) = scratch.rglob("*.journal")
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        end = threading.Timer(1.0, fcntl.flock, (other, fcntl.LOCK_UN))
+        end.start()
+        begin = time.monotonic()
+        document, _, _ = relax(run_flow, embedded, given, keep=True)
+        assert time.monotonic() - begin > 0.9
+        end.join()
+    assert document.by_status == {"converged": 2}
+    assert len(notes(tmp_path / "notes")) == 2
 
 
 def test_names_categories_and_settings_of_jobs(

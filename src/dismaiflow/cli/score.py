@@ -19,6 +19,7 @@ from dismaiflow.cli.scoring import (
     Moving,
     Question,
     build_flow,
+    check_device,
     open_for,
     store_potential,
     try_potential,
@@ -102,6 +103,8 @@ def score(
     chosen = _protocol(spec.kind, protocol, alignment)
     moving = Moving(potential, relaxed, device)
     opened = open_for(spec, moving)
+    if not submit:
+        check_device(device)
     if out_dir is not None:
         check_out_folder(out_dir)
     with open_place(submit) as place:

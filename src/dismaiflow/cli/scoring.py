@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import DismaiError, one_line
 from dismaiflow.settings import load_settings
 
 if TYPE_CHECKING:
@@ -92,6 +92,28 @@ def open_for(spec: SystemSpec, moving: Moving) -> Potential | None:
     from dismaiflow.potentials.names import open_potential
 
     return open_potential(moving.potential, spec.species)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine does not have.
+
+    Raises
+    ------
+    DismaiError
+        If it is neither the CPU nor a GPU that PyTorch finds.
+    """
+    if device == "cpu":
+        return
+    try:
+        import torch
+
+        torch.empty(0, device=device)
+    except ImportError:
+        raise DismaiError(
+            f"--device {device} needs PyTorch: pip install 'dismaiflow[potentials]'"
+        ) from None
+    except (RuntimeError, AssertionError) as error:
+        raise DismaiError(f"--device {device}: {one_line(error)}") from None
 
 
 def try_potential(potential: Potential | None, store: JobStore, reference: StructuresRef) -> None:

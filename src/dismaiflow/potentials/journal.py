@@ -71,6 +71,8 @@ class Journal:
         The file; made if it is not there. A journal of another key is emptied.
     key : str
         See `journal_key`.
+    wait : bool
+        Whether to wait while another process writes it, which does the same work.
 
     Attributes
     ----------
@@ -83,7 +85,7 @@ class Journal:
         If the file cannot be written, is in use, or is no journal.
     """
 
-    def __init__(self, path: Path, key: str) -> None:
+    def __init__(self, path: Path, key: str, *, wait: bool = False) -> None:
         self.results: dict[int, RelaxationResult] = {}
         self._folder = path.parent
         try:
@@ -92,7 +94,7 @@ class Journal:
         except OSError as error:
             raise explain_os_error(error, path.parent) from error
         try:
-            self._lock(path)
+            self._lock(path, wait)
             self._end = self._read(path, key)
         except BaseException:
             os.close(self._file)
@@ -116,9 +118,9 @@ class Journal:
         self._write(pack_arrays(_RECORD, {"positions": result.positions}, header))
         self.results[index] = result
 
-    def _lock(self, path: Path) -> None:
+    def _lock(self, path: Path, wait: bool) -> None:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError as error:
             # Some network disks know no locks.
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
