@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from dismaiflow.benchmark.protocol import ScoringProtocol
-from dismaiflow.benchmark.structure_analysis import StructureAnalyser
+from dismaiflow.benchmark.structure_analysis import StructureAnalyser, analysis_hash
 from dismaiflow.interfaces.generator import RandomInterfaces
 from dismaiflow.interfaces.system import InterfaceSystem
-from dismaiflow.systems import get_system
+from dismaiflow.systems import SystemSpec, get_system
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +36,21 @@ def test_only_atoms_of_a_known_region_are_looked_around(
     for pair in ("Li-O", "Li-Cl", "Li-Li"):
         assert np.isfinite(found[f"pair:{pair}"]).all() == with_slabs
     assert np.isfinite(found["motif:Li"]).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"surface_vectors": {name: np.eye(3).tolist() for name in ("LiCl", "Li2O")}},
+        {"terminations": {"LiCl": 1}},
+        {"matching": {"max_area": 99.0}},
+        {"cell": {"matrix": np.diag([9.0, 9.0, 40.0]).tolist()}},
+    ],
+)
+def test_other_slabs_are_another_analysis(change: dict[str, Any]) -> None:
+    """The region depends on them: it is not to be taken from an earlier score."""
+    spec, protocol = get_system("tiny-li2o-licl"), ScoringProtocol.for_kind("interface")
+    other = SystemSpec.from_dict(spec.model_dump(exclude={"area"}) | change)
+    assert analysis_hash(other, protocol) != analysis_hash(spec, protocol)
+    named = spec.model_copy(update={"description": "the same"})
+    assert analysis_hash(named, protocol) == analysis_hash(spec, protocol)

@@ -115,17 +115,17 @@ def test_a_score_is_the_published_formula(run_flow: Run, jobstore: JobStore) -> 
     check_sizes(jobstore)
 
 
-def test_a_relaxed_score(run_flow: Run, jobstore: JobStore) -> None:
+def test_a_relaxed_score(run_flow: Run, embedded: JobStore) -> None:
     """As if each structure had been relaxed by hand and scored as it is; failures by reason."""
     theirs = silicon(5, 1, 0.1)
     atoms = list(silicon(8, 2, 0.3))
     atoms[1].positions[3] = np.nan
     atoms[5].symbols[0] = "Ge"
     ours = refused(StructureSet.from_atoms(atoms), 2, 6)
-    one = generated_set(jobstore, ours, 3, unreadable=(4,))
+    one = generated_set(embedded, ours, 3, unreadable=(4,))
     maker = ScoreStructuresMaker(relax_maker=RelaxSetMaker(structures_per_job=3))
-    relaxation = plan(jobstore, "silicon")
-    document = score(run_flow, jobstore, SI, theirs, one, maker=maker, relaxation=relaxation)
+    relaxation = plan(embedded, "silicon")
+    document = score(run_flow, embedded, SI, theirs, one, maker=maker, relaxation=relaxation)
     assert (document.n_generated, document.n_scored) == (9, 4)
     assert document.failures == {
         "errored": 2,
@@ -177,7 +177,7 @@ def test_a_relaxed_score(run_flow: Run, jobstore: JobStore) -> None:
     assert document.distribution["w1_energy"] is not None
     assert {"reference", "generated", "relaxed"} == set(document.examples)
     assert document.provenance.relaxed_reference_hash is not None
-    check_sizes(jobstore)
+    check_sizes(embedded)
 
 
 def test_several_files(run_flow: Run, embedded: JobStore) -> None:
@@ -442,6 +442,54 @@ def test_what_is_not_known(run_flow: Run, embedded: JobStore) -> None:
     assert (again.relaxed is not None, again.analysed) == (True, None)
     data.remove_docs({"blob_uuid": known.relaxed.table})
     assert known_reference(SI, PUBLISHED, ref, relaxation, embedded) == nothing
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_was_refused_elsewhere_is_no_known_reference(
+    run_flow: Run, embedded: JobStore, moved: bool
+) -> None:
+    """Structures that do not fit one reference may be another one."""
+    wide = list(silicon(3, 1, 0.1))
+    for atoms in wide:
+        atoms.set_cell(atoms.cell * 1.02, scale_atoms=True)
+    theirs = StructureSet.from_atoms(wide)
+    ref = stored_reference(embedded, theirs)
+    relaxation = plan(embedded, "still", generated=False, reference=False) if moved else None
+    one = generated_set(embedded, theirs)
+    refusing = score(run_flow, embedded, SI, silicon(2, 3), one, relaxation=relaxation)
+    assert refusing.failures == {"wrong_cell": 3}
+    assert known_reference(SI, PUBLISHED, ref, relaxation, embedded) == KnownReference()
+    document = score(run_flow, embedded, SI, theirs, one, relaxation=relaxation)
+    assert document.n_scored == 3
+    assert known_reference(SI, PUBLISHED, ref, relaxation, embedded).analysed is not None
+
+
+def test_an_error_of_a_reference_is_not_known_for_ever(run_flow: Run, embedded: JobStore) -> None:
+    """Its cause may have passed."""
+    ref = stored_reference(embedded, refused(silicon(3, 1, 0.1), 1))
+    relaxation = plan(embedded, "silicon")
+    flow = ScoreStructuresMaker().make(
+        SI, PUBLISHED, ref, [generated_set(embedded, silicon(2, 2))], relaxation=relaxation
+    )
+    assert ScoreDoc.model_validate(run_flow(flow, embedded)).marks
+    assert known_reference(SI, PUBLISHED, ref, relaxation, embedded) == KnownReference()
+
+
+def test_energies_of_a_reference_that_was_scored_before(
+    run_flow: Run, embedded: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its features are numbered as in the file, and its energies as they are left."""
+    theirs = list(silicon(6, 1, 0.1))
+    for place in (0, 3):  # do not come apart
+        theirs[place].positions[1] = theirs[place].positions[0]
+    given = StructureSet.from_atoms(theirs)
+    ref, one = stored_reference(embedded, given), generated_set(embedded, given)
+    relaxation = plan(embedded, "sw")
+    score(run_flow, embedded, SI, silicon(2, 3), one, relaxation=relaxation)
+    known = known_reference(SI, PUBLISHED, ref, relaxation, embedded)
+    monkeypatch.setattr(structure_jobs, "current_jobstore", lambda: embedded)
+    built = structure_jobs.build_structure_scorer(SI, ref, known.relaxed, known.analysed)
+    assert built.reference.indices.tolist() == sorted(built.reference_energies) == [0, 1, 2, 3]
 
 
 def test_energies_of_structures_that_are_relaxed_already(run_flow: Run, embedded: JobStore) -> None:

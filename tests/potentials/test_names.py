@@ -105,6 +105,15 @@ def needs(something):
     return EMT()
 
 
+def ends():
+    sys.exit(4)
+
+
+class Ending(EMT):
+    def calculate(self, *args, **kwargs):
+        sys.exit(4)
+
+
 three = 3
 """
 
@@ -139,6 +148,7 @@ def test_a_function_of_the_user(module, tmp_path):
         ("nothing", "returned NoneType, not an ASE calculator"),
         ("broken", r"cannot be called without arguments \(RuntimeError: no licence\)"),
         ("needs", r"cannot be called without arguments \(TypeError"),
+        ("ends", r"ends the program \(SystemExit: 4\)"),
         ("three", "is no function"),
         ("copperr", r"cannot be imported \(AttributeError"),
         ("EMT.calculate", r"cannot be called without arguments"),
@@ -161,6 +171,8 @@ def test_the_first_structure_is_tried(module):
     check_answers(potential, bulk("Cu"))
     with pytest.raises(DismaiError, match=r"fails for the first structure \(NotImplementedError"):
         check_answers(potential, bulk("Fe"))
+    with pytest.raises(DismaiError, match=r"fails for the first structure \(SystemExit"):
+        check_answers(open_potential(f"{module}:Ending"), bulk("Cu"))
 
 
 def test_values_that_are_not_finite_are_let_through():

@@ -80,7 +80,7 @@ def test_a_potential_that_cannot_be_opened_is_no_errored_structure(tmp_path: Pat
 
 
 def test_a_journal_saves_what_was_done(tmp_path: Path) -> None:
-    """Errored structures too; the times are those of then."""
+    """The times are those of then. An error is not taken for the last word."""
     structures = shaken(4, i2="Xe")
     path = tmp_path / "journal"
     first = relax_set(structures, ToyPotential(tmp_path), HOW, n_processes=1, journal=path)
@@ -93,10 +93,11 @@ def test_a_journal_saves_what_was_done(tmp_path: Path) -> None:
         journal=path,
         on_result=lambda index, _: told.append(index),
     )
-    assert notes(tmp_path) == seen
-    assert told == [0, 1, 2, 3]
+    assert [n for n in notes(tmp_path)[len(seen) :] if n.isdigit()] == ["2"]
+    assert told == [0, 1, 3, 2]
     assert all(same(*pair) for pair in zip(first, again, strict=True))
-    assert [r.seconds for r in first] == [r.seconds for r in again]
+    whole = [0, 1, 3]
+    assert [first[i].seconds for i in whole] == [again[i].seconds for i in whole]
     # Another potential begins anew.
     relax_set(structures, ToyPotential(tmp_path, hash="b"), HOW, n_processes=1, journal=path)
     assert Counter(notes(tmp_path))["0"] == 2
@@ -152,7 +153,7 @@ def test_devices_relax_in_batches_if_they_can(tmp_path: Path) -> None:
         assert ("opened" in counts) == (not batched)
         n_notes = len(notes(folder))
         relax_set(structures, potential, HOW, device="cuda", journal=folder / "journal")
-        assert len(notes(folder)) == n_notes
+        assert {n for n in notes(folder)[n_notes:] if n.isdigit()} <= {"2"}
 
 
 def test_listeners_may_stop_the_work(tmp_path: Path) -> None:

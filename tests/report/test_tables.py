@@ -247,3 +247,5 @@ def test_remarks() -> None:
         assert start.startswith(expected)
     good.metrics["d_cluster"].value = 0.0095
     assert "at the floor" in score_remarks(good)[0].text
+    good.floor["d_cluster"] = 2e-14
+    assert "no floor" in score_remarks(good)[0].text

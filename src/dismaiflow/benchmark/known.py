@@ -14,6 +14,7 @@ from dismaiflow.benchmark.structure_flows import (
     relaxation_request,
 )
 from dismaiflow.potentials.schemas import RelaxedDoc
+from dismaiflow.potentials.table import STATUSES
 from dismaiflow.store.blobs import has_blob
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from dismaiflow.benchmark.structure_flows import RelaxationPlan
     from dismaiflow.store.structures import StructuresRef
     from dismaiflow.systems import SystemSpec
+
+#: How structures of a reference end each time. An error may have had a passing cause, and other
+#: reasons tell that the set was refused beside another reference.
+_LASTING = set(STATUSES) - {"errored"}
 
 
 def known_controls(
@@ -105,8 +110,10 @@ def known_reference(
     }
     for output in _outputs(store, wanted):
         analysed = AnalysedSet.model_validate(output)
-        blobs = [part.counts for part in analysed.parts if part is not None]
-        if analysed.complete and _all_there(store, blobs):
+        parts = [part for part in analysed.parts if part is not None]
+        # The same structures may have been refused beside another reference, or by an accident.
+        whole = analysed.complete and not any(part.n_failed for part in parts)
+        if whole and _all_there(store, [part.counts for part in parts]):
             return KnownReference(relaxed, analysed)
     return KnownReference(relaxed)
 
@@ -126,7 +133,8 @@ def _known_relaxed(
     }
     for output in _outputs(store, wanted):
         found = RelaxedDoc.model_validate(output)
-        if not found.lost and _all_there(store, [found.table, *found.structures.chunks]):
+        whole = not found.lost and set(found.by_status) <= _LASTING
+        if whole and _all_there(store, [found.table, *found.structures.chunks]):
             return found
     return None
 

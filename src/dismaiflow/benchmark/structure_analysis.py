@@ -56,6 +56,22 @@ _RDF_RANGE, _RDF_WIDTH = 10.0, 0.02
 #: What the published scripts call an atom without neighbours.
 _ALONE = MOTIF_NAMES.index("sgl_bd CN_1")
 
+#: Keys of a spec that decide the slabs of an interface, and with them its region.
+_HOST_KEYS = {
+    "bulk",
+    "miller",
+    "layers",
+    "terminations",
+    "substrate",
+    "surface_vectors",
+    "supercell",
+    "matching",
+    "slab_formula_units",
+    "polar_fix",
+    "region",
+    "cell",
+}
+
 #: Share of the slabs' sites without an atom above which a structure has no slabs left.
 _MOST_MISSING = 0.2
 
@@ -125,13 +141,14 @@ class AnalysisPlan:
 
 def analysis_hash(spec: SystemSpec, protocol: ScoringProtocol) -> str:
     """Return the SHA-256 of all that decides the features of a structure, but the structure."""
+    # Crystals from files count by their content.
+    spec = spec.self_contained()
     plan = AnalysisPlan.from_spec(spec)
-    keys = {"bulk", "miller", "layers", "substrate", "supercell", "polar_fix", "region"}
     said = [
         FEATURES_VERSION,
         protocol.key,
         plan.__dict__,
-        spec.model_dump(mode="json", include=keys) if spec.kind == "interface" else None,
+        spec.model_dump(mode="json", include=_HOST_KEYS) if spec.kind == "interface" else None,
     ]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 

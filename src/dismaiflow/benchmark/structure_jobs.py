@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -281,6 +281,8 @@ def build_structure_scorer(
     if len(features) == 0:
         ends = f" ({_words(relaxed.by_status)})" if relaxed is not None else ""
         raise DismaiError(f"no structure of the reference is left to compare with{ends}")
+    # Features of a set that was scored before bear its places in a file; energies do not.
+    features = replace(features, indices=np.arange(len(features)))
     first = first_chunk(jobstore, reference).select(np.array([0]))
     composition = Expectation.of_reference(first, "reference").plain()["composition"]
     energies = SetEnergies.of_reference(jobstore, relaxed)

@@ -70,8 +70,7 @@ def open_potential(
             raise DismaiError(f"potential {name!r}: say {head}:{_WITH_PATH[head]}")
         return _open_path(head, Path(rest).expanduser(), elements, folder)
     if _FACTORY.fullmatch(name.strip()) and not _meant(head):
-        opened: Potential = _part("factories").open_factory(name.strip())
-        return opened
+        return _open_factory(name.strip())
     raise DismaiError(
         f"unknown potential {name!r}: {suggestion(head, [*_PLAIN, *_WITH_PATH])} "
         f"(use {POTENTIAL_HELP})"
@@ -104,7 +103,7 @@ def check_answers(potential: Potential, atoms: Atoms) -> None:
         float(inner.get_potential_energy())
     except DismaiError:
         raise
-    except Exception as error:  # whatever other programs raise
+    except (Exception, SystemExit) as error:  # whatever other programs raise
         raise DismaiError(
             f"potential {potential.card.name!r} fails for the first structure ({one_line(error)})"
         ) from error
@@ -140,6 +139,14 @@ def _open_path(head: str, path: Path, elements: Sequence[str], folder: Path | No
             opened = _part("quippy").open_quippy(place, elements, name)
         else:
             opened = _part("sockets").open_command(place, elements, name)
+    return opened
+
+
+def _open_factory(name: str) -> Potential:
+    try:
+        opened: Potential = _part("factories").open_factory(name)
+    except SystemExit as error:  # would end the command without a word
+        raise DismaiError(f"potential {name!r}: ends the program ({one_line(error)})") from error
     return opened
 
 

@@ -51,8 +51,9 @@ def relax_set(
         can compute batches, and on the CPU if not.
     journal : Path, optional
         File of finished structures. Those that it holds for the same structures, potential and
-        settings are not relaxed again; it stays when all is done. While another process writes
-        it, as one that relaxes the same reference for another score, this one waits.
+        settings are not relaxed again, unless they were ``errored``; it stays when all is done.
+        While another process writes it, as one that relaxes the same reference for another score,
+        this one waits.
     on_result : callable, optional
         Called with index and result of each structure as it finishes; first with those of the
         journal.
@@ -80,7 +81,9 @@ def relax_set(
             key = journal_key(structures, potential.card.hash, settings)
             book = stack.enter_context(Journal(journal, key, wait=True))
             for index, result in sorted(book.results.items()):
-                take(index, result)
+                # An error may have had a passing cause, such as a server that was down.
+                if result.status != "errored":
+                    take(index, result)
         left = [index for index in range(len(structures)) if index not in results]
         todo = [structures.atoms(index) for index in left]
         evaluator = potential.evaluator(device) if todo and device != "cpu" else None

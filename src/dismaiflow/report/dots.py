@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _LABEL = 26
 
 #: Pixels of the numbers at the right.
-_NUMBERS = 62
+_NUMBERS = 74
 
 _MARKERS: dict[str, dict[str, Any]] = {
     "score": {"symbol": "circle", "size": 12, "color": "@new"},

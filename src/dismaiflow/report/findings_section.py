@@ -135,7 +135,8 @@ def _similarity(page: Page, score: ScoreDoc) -> Html:
 def _curves(page: Page, found: Findings) -> Html:
     if not found.curves:
         return Html("")
-    parts = [page.heading(3, "Radial distributions and bond angles")]
+    angles = " and bond angles" if "angle" in found.curves else ""
+    parts = [page.heading(3, f"Radial distributions{angles}")]
     large = {name: curve for name, curve in found.curves.items() if name in _LARGE}
     small = {name: curve for name, curve in found.curves.items() if name not in _LARGE}
     for curve in large.values():

@@ -39,6 +39,9 @@ _LIKE = 0.5
 #: A distance up to this many times the floor is called the floor.
 _AT_FLOOR = 1.1
 
+#: A smaller floor is rounding: all structures of the reference are equal, or there is only one.
+_ROUNDING = 1e-9
+
 _Scores = dict[str, float | None]
 
 
@@ -151,8 +154,11 @@ def random_beats_published(
 
 def _against_floor(metric: str, value: float, floor: _Scores) -> list[Remark]:
     least = floor.get(metric)
-    if not least:
+    if least is None:
         return []
+    if least < _ROUNDING:
+        text = "The training structures do not differ, so there is no floor to read the score by."
+        return [Remark(text, "warning")]
     if value <= _AT_FLOOR * least:
         text = f"{metric} is at the floor: training structures drawn again score {number(least)}."
     else:
