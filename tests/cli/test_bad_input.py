@@ -279,8 +279,8 @@ def test_no_reference_at_all(refused: Callable[..., str]) -> None:
         ("alloy-300K-wied", "did you mean alloy-300K-wide"),
         ("alloy-300", "did you mean alloy-300K-narrow or alloy-300K-wide"),
         ("gone.yaml", "gone.yaml: no such file"),
-        ("lsc-lco", "lsc-lco is of kind interface; this version scores alloys only"),
-        ("amorphous-si", "amorphous-si is of kind amorphous"),
+        ("lsc-lco", "lsc-lco needs --potential P to relax the structures"),
+        ("amorphous-si", "amorphous-si needs --potential P to relax the structures"),
         ("alloy-300K-wide", "is a dataset of tiny, not of alloy-300K-wide"),
     ],
 )

@@ -372,3 +372,21 @@ def test_server_gone(dismai: Dismai, tmp_path: Path) -> None:
     said = dismai("results", "list", "--store", config).refusal
     assert "no MongoDB server answers at 127.0.0.1:9" in said
     assert "geheim" not in said
+
+
+def test_the_ranking_metric_comes_first() -> None:
+    """Interfaces have more metrics than a table has places, and d_all is the one that ranks."""
+    from types import SimpleNamespace
+
+    from dismaiflow.cli.results import _model_cells, _score_cells
+
+    metrics = {"d_li": 0.1, "d_co": 0.2, "d_sc": 0.3, "d_all": 0.4, "percent_failed": 0.0}
+    score = SimpleNamespace(
+        date=None, system="s", model="m", protocol="p", metrics=metrics, n_scored=1, n_generated=1,
+        run_id="r", uuid="u" * 8,
+    )  # fmt: skip
+    assert next(key for key in _score_cells(score) if key.startswith("d_")) == "d_all"
+    model = SimpleNamespace(
+        system="s", model="m", n_scores=1, latest=None, n_trained=0, best={"p": metrics, "q": {}}
+    )
+    assert _model_cells(model)["best"] == "d_all 0.4 (p)"

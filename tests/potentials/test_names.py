@@ -86,6 +86,8 @@ def test_help_is_one_line():
 
 
 MODULE = """
+import sys
+
 from ase.calculators.emt import EMT
 
 

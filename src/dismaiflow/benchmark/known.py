@@ -18,7 +18,7 @@ from dismaiflow.potentials.table import STATUSES
 from dismaiflow.store.blobs import has_blob
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from jobflow import JobStore
 
@@ -40,6 +40,7 @@ def known_controls(
     store: JobStore,
     with_validation: bool,
     relaxation: RelaxationPlan | None = None,
+    like: Mapping[str, Any] | None = None,
 ) -> ControlsDoc | None:
     """Find the scores of the controls against a reference.
 
@@ -53,6 +54,9 @@ def known_controls(
         Connected.
     with_validation : bool
         Whether a validation set must be among them.
+    like : mapping, optional
+        Further fields of the `ControlsDoc` and their values, such as ``n_relaxed``,
+        ``relaxed_reference_hash`` and ``validation_hash``.
     """
     wanted: dict[str, Any] = {
         "kind": "controls",
@@ -63,9 +67,12 @@ def known_controls(
         "protocol.alignment": protocol.alignment,
         "n_sampled": n_control,
     } | controls_key(spec, protocol, relaxation)
-    for output in _outputs(store, wanted):
+    for output in _outputs(store, wanted | dict(like or {})):
         stored = ControlsDoc.model_validate(output)
-        if stored.complete and (not with_validation or VALIDATION_CONTROL in stored.scores):
+        # A spec may ask for metrics that it did not ask for before.
+        measured = all(set(spec.metrics) <= set(scores) for scores in stored.scores.values())
+        validated = not with_validation or VALIDATION_CONTROL in stored.scores
+        if stored.complete and measured and validated:
             return stored
     return None
 

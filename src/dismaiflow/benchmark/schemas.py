@@ -142,7 +142,8 @@ class ScoreDoc(BaseModel):
     )
     histograms: dict[str, Histogram] = Field(default_factory=dict)
     findings: Findings = Field(
-        default_factory=Findings, description="curves, motifs, bonds, energies and relaxations"
+        default_factory=Findings,
+        description="curves, motifs, bonds, energies and relaxations, of all files together",
     )
     marks: list[str] = Field(
         default_factory=list, description="what a reader must know before comparing this score"
@@ -165,6 +166,11 @@ class ControlsDoc(BaseModel):
     expansion_hash: str = Field("", description="of the cluster expansion behind the energies")
     analysis_hash: str = Field("", description="of what decides the features of free atoms")
     potential_hash: str = Field("", description="of the potential and settings that relaxed them")
+    n_relaxed: int = Field(0, description="structures drawn of each control that was relaxed")
+    relaxed_reference_hash: str | None = Field(
+        None, description="content hash of the reference after it was relaxed again"
+    )
+    validation_hash: str | None = Field(None, description="content hash of the validation set")
     scores: dict[str, dict[str, float | None]]
     failures: dict[str, dict[str, int]]
     missing: list[str] = Field(
@@ -175,5 +181,6 @@ class ControlsDoc(BaseModel):
     @property
     def complete(self) -> bool:
         """Whether every control was sampled and scored; others are not kept for later scores."""
-        lost = any("job_failed" in reasons for reasons in self.failures.values())
+        accidents = {"job_failed", "errored"}
+        lost = any(accidents & set(reasons) for reasons in self.failures.values())
         return bool(self.scores) and not self.missing and not lost

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +36,7 @@ from dismaiflow.store.structures import get_structures
 from dismaiflow.systems.blocks import EnergyFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -61,6 +61,8 @@ class SetEnergies:
     ----------
     per_atom, total : dict of int to float
         eV per atom and eV, by the place of the structure in its source.
+    areas : dict of int to float
+        Å^2 that the first two cell vectors span, by the place.
     n_atoms : int
         Atoms of a structure.
     table : RelaxationTable, optional
@@ -69,6 +71,7 @@ class SetEnergies:
 
     per_atom: dict[int, float] = field(default_factory=dict)
     total: dict[int, float] = field(default_factory=dict)
+    areas: dict[int, float] = field(default_factory=dict)
     n_atoms: int = 0
     table: RelaxationTable | None = None
 
@@ -97,7 +100,20 @@ class SetEnergies:
         totals = dict(zip(places, structures.labels["energy"].tolist(), strict=True))
         atoms = structures.n_atoms.tolist()
         per_atom = {i: e / n for (i, e), n in zip(totals.items(), atoms, strict=True)}
-        return cls(per_atom, totals, atoms[0] if atoms else 0, table)
+        areas = [interface_area(cell) for cell in structures.cells]
+        by_place = dict(zip(places, areas, strict=True))
+        return cls(per_atom, totals, by_place, atoms[0] if atoms else 0, table)
+
+    def of(self, places: Iterable[int]) -> SetEnergies:
+        """Return the energies of some structures, such as those that could be analysed."""
+        kept = set(places)
+
+        def some(values: dict[int, float]) -> dict[int, float]:
+            return {i: value for i, value in values.items() if i in kept}
+
+        return replace(
+            self, per_atom=some(self.per_atom), total=some(self.total), areas=some(self.areas)
+        )
 
 
 def collect_findings(
@@ -358,9 +374,10 @@ def _interface_energies(
     if card is None or n_atoms == 0 or len(theirs) == 0:
         return None
     area = interface_area(cell)
+    areas = np.array([a for one in sets for a in one.areas.values()], dtype=float)
     filtered = spec.dataset.energy_filter or EnergyFilter()
     zero, rule = _reference_energy(spec, card, theirs, n_atoms, area, filtered)
-    mine = interface_energy(ours, n_atoms, zero, area)
+    mine = interface_energy(ours, n_atoms, zero, areas)
     known = interface_energy(theirs, n_atoms, zero, area)
     low = mine <= filtered.max_interface_energy
     return InterfaceEnergies(

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from dismaiflow.benchmark.control_jobs import SampleControlMaker
 from dismaiflow.benchmark.feature_jobs import AnalyseSetMaker
 from dismaiflow.benchmark.structure_jobs import (
+    VALIDATION_CONTROL,
     CollectStructureControlsMaker,
     CollectStructureScoreMaker,
 )
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 #: Names of the controls that are sampled: with a potential, and for structures taken as they are.
 RELAXED_CONTROLS = ("rattled",)
 UNRELAXED_CONTROLS = ("rattled", "uniform-random")
-
-#: Name of the control that scores the validation set against the training set.
-VALIDATION_CONTROL = "validation"
 
 
 @dataclass
@@ -335,6 +333,7 @@ class StructureControlsMaker(Maker):
             self.n,
             seed,
             potential_key(spec, protocol, relaxation),
+            self.n_relaxed,
         )
         collect.name = f"{self.collect_maker.name} {spec.name}"
         collect.config.on_missing_references = OnMissing.NONE

@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 #: The only status with which a structure goes on.
 _CONVERGED = "converged"
 
+#: Name of the control that scores the validation set against the training set.
+VALIDATION_CONTROL = "validation"
+
 #: The control that is drawn from the features of the reference itself.
 FLOOR = "train-resample"
 
@@ -169,9 +172,7 @@ class CollectStructureScoreMaker(Maker):
                 model=model,
                 reference=reference_name,
                 reference_hash=reference.content_hash,
-                relaxed_reference_hash=(
-                    reference_relaxed.structures.content_hash if reference_relaxed else None
-                ),
+                relaxed_reference_hash=_relaxed_hash(reference_relaxed),
                 generated_files=names,
                 generated_hashes=[one.structures.content_hash for one in generated],
                 bootstrap_seed=BOOTSTRAP_SEED,
@@ -206,11 +207,12 @@ class CollectStructureControlsMaker(Maker):
         n_sampled: int,
         seed: int,
         potential_hash: str = "",
+        n_relaxed: int = 0,
     ) -> ControlsDoc:
         """Score; parameters as for `CollectStructureScoreMaker`, the controls by name.
 
         The floor, the reference drawn again, is drawn from its features: ``n_sampled`` structures
-        by ``seed``.
+        by ``seed``. ``potential_hash`` and ``n_relaxed`` are noted, for finding the scores again.
         """
         scorer = build_structure_scorer(spec, reference, reference_relaxed, reference_analysed)
         rng = np.random.default_rng([seed, *FLOOR.encode()])
@@ -225,6 +227,7 @@ class CollectStructureControlsMaker(Maker):
             was_relaxed = relaxed is not None and name in relaxed
             found = score_set(scorer, one, document, was_relaxed, analysed.get(name), 0)
             runs[name] = found.run
+        validated = controls.get(VALIDATION_CONTROL)
         return ControlsDoc(
             system=spec.name,
             protocol=protocol,
@@ -233,6 +236,9 @@ class CollectStructureControlsMaker(Maker):
             seed=seed,
             analysis_hash=analysis_hash(spec, protocol),
             potential_hash=potential_hash,
+            n_relaxed=n_relaxed,
+            relaxed_reference_hash=_relaxed_hash(reference_relaxed),
+            validation_hash=validated.structures.content_hash if validated else None,
             scores={
                 name: {k: m.value for k, m in run.metrics.items()} | run.distribution
                 for name, run in runs.items()
@@ -240,6 +246,10 @@ class CollectStructureControlsMaker(Maker):
             failures={name: count_reasons(run.failed) for name, run in runs.items()},
             missing=[name for name, one in controls.items() if one is None],
         )
+
+
+def _relaxed_hash(relaxed: RelaxedDoc | None) -> str | None:
+    return relaxed.structures.content_hash if relaxed is not None else None
 
 
 @dataclass(frozen=True)
@@ -310,7 +320,7 @@ def score_set(
     features, failed = collect_results(
         jobstore, generated, parts, file, scorer.reference.emptied(), unrelaxed
     )
-    energies = SetEnergies.of_generated(jobstore, relaxed)
+    energies = SetEnergies.of_generated(jobstore, relaxed).of(features.indices.tolist())
     run = scorer.score_run(features, generated.n_frames, failed, energies.per_atom)
     return ScoredSet(run, features, energies)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,6 +26,9 @@ from dismaiflow.cli.results_options import (
     opened_results,
 )
 from dismaiflow.errors import DismaiError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 app = typer.Typer(help="Results in the store: ask, export, copy, clean.", no_args_is_help=True)
 app.command("export")(export)
@@ -213,13 +216,21 @@ def _day(date: Any) -> str | None:
     return date.strftime("%Y-%m-%d %H:%M") if date else None
 
 
+def _primary_first(metrics: Mapping[str, float | None]) -> list[tuple[str, float | None]]:
+    """Put the metric that ranks models, such as d_all, before those that it sums up."""
+    from dismaiflow.report.rows import primary_metric
+
+    primary = primary_metric(metrics)
+    return sorted(metrics.items(), key=lambda item: item[0] != primary)
+
+
 def _score_cells(row: Any) -> dict[str, Any]:
     return {
         "date (UTC)": _day(row.date),
         "system": row.system,
         "model": row.model,
         "protocol": row.protocol,
-        **dict(list(row.metrics.items())[:_METRICS_SHOWN]),
+        **dict(_primary_first(row.metrics)[:_METRICS_SHOWN]),
         "scored": f"{row.n_scored}/{row.n_generated}",
         "run": row.run_id,
         "uuid": row.uuid[:8],
@@ -242,13 +253,13 @@ def _dataset_cells(row: Any) -> dict[str, Any]:
 
 
 def _model_cells(row: Any) -> dict[str, Any]:
-    best = [(key, *next(iter(of.items()), (None, None))) for key, of in row.best.items()]
+    best = [(key, *_primary_first(of)[0]) for key, of in row.best.items() if of]
     return {
         "system": row.system,
         "model": row.model,
         "scores": row.n_scores,
         "latest (UTC)": _day(row.latest),
-        "best": "; ".join(f"{name} {value:.4g} ({key})" for key, name, value in best if name),
+        "best": "; ".join(f"{name} {value:.4g} ({key})" for key, name, value in best),
         "trained": row.n_trained,
     }
 

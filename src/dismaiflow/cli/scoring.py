@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dismaiflow.benchmark.maker import BenchmarkMaker
     from dismaiflow.benchmark.protocol import ScoringProtocol
     from dismaiflow.benchmark.schemas import ControlsDoc, GeneratedSet
-    from dismaiflow.benchmark.structure_flows import RelaxationPlan
+    from dismaiflow.benchmark.structure_flows import KnownReference, RelaxationPlan
     from dismaiflow.potentials.base import Potential
     from dismaiflow.store.structures import StructuresRef
     from dismaiflow.structures.dataset import Dataset, DatasetCard
@@ -203,8 +203,11 @@ def build_flow(
             asked.spec, asked.protocol, asked.reference, asked.treatment.relaxation, store
         )
     controls: ControlsDoc | bool = False
+    validation = None
     if with_controls:
-        controls = _kept_controls(asked, store) or True
+        validation = _validation(asked, store, maker)
+        like = _treated_like(asked, maker, known, validation)
+        controls = True if like is None else _kept_controls(asked, store, like) or True
     return maker.make(
         asked.spec,
         asked.protocol,
@@ -213,7 +216,7 @@ def build_flow(
         reference_name,
         model,
         controls,
-        _validation(asked, store, maker) if controls is True else None,
+        validation,
         asked.treatment.relaxation,
         known,
         own_cells,
@@ -221,7 +224,29 @@ def build_flow(
     )
 
 
-def _kept_controls(asked: Question, store: JobStore) -> ControlsDoc | None:
+def _treated_like(
+    asked: Question,
+    maker: BenchmarkMaker,
+    known: KnownReference | None,
+    validation: GeneratedSet | None,
+) -> dict[str, Any] | None:
+    """Return what scores of controls must have in common with those asked for.
+
+    None where there can be none yet: the reference is still to be relaxed.
+    """
+    if asked.spec.kind == "alloy":
+        return {}
+    relaxed = known.relaxed if known is not None else None
+    if asked.treatment.relaxation is not None and relaxed is None:
+        return None
+    return {
+        "n_relaxed": maker.structure_controls_maker.n_relaxed,
+        "relaxed_reference_hash": relaxed.structures.content_hash if relaxed else None,
+        "validation_hash": validation.structures.content_hash if validation else None,
+    }
+
+
+def _kept_controls(asked: Question, store: JobStore, like: dict[str, Any]) -> ControlsDoc | None:
     """Take the controls from the dataset's card or the store."""
     from dismaiflow.benchmark.known import controls_key, known_controls
     from dismaiflow.cli.inputs import card_controls
@@ -229,7 +254,8 @@ def _kept_controls(asked: Question, store: JobStore) -> ControlsDoc | None:
     spec, protocol, relaxation = asked.spec, asked.protocol, asked.treatment.relaxation
     kept = card_controls(asked.dataset.card) if asked.dataset is not None else {}
     own = kept.get(protocol.key)
-    wanted = controls_key(spec, protocol, relaxation)
+    wanted = controls_key(spec, protocol, relaxation) | like
+    wanted["reference_hash"] = asked.reference.content_hash
     if own is not None and own.complete and all(getattr(own, k) == v for k, v in wanted.items()):
         return own
     return known_controls(
@@ -240,6 +266,7 @@ def _kept_controls(asked: Question, store: JobStore) -> ControlsDoc | None:
         store,
         _has_validation(asked.dataset),
         relaxation,
+        like,
     )
 
 
