@@ -4,8 +4,8 @@
 
 Both ways run the same optimiser. Batches add numbers in another order, and a conjugate gradient
 takes small differences to other minima; so the end states are compared by energy and by d_all, and
-beside these stands the floor: d_all of the end states drawn again with replacement. Times are of the
-whole relaxation, on one core where the device is the CPU.
+beside these stands the floor: d_all of the end states drawn again with replacement. Times are of
+the whole relaxation, on one core where the device is the CPU.
 """
 
 from __future__ import annotations

@@ -182,3 +182,11 @@ def check_sizes(store: JobStore, ran: RanJobs | None = None) -> None:
     if ran is not None:
         assert ran.sizes
         assert max(ran.sizes.values()) < MEGABYTE, ran.sizes
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep unfinished work in a folder of the test; one process; no waiting for the disk."""
+    monkeypatch.setenv("DISMAI_SCRATCH_DIR", str(tmp_path / "scratch"))
+    monkeypatch.setenv("DISMAI_PROCESSES", "1")
+    monkeypatch.setattr("dismaiflow.potentials.journal.os.fsync", lambda _: None)

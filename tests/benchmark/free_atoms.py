@@ -13,7 +13,11 @@ from scipy.spatial.distance import cosine, euclidean
 from dismaiflow.benchmark.feature_jobs import analyse_structures
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import ScoreDoc
-from dismaiflow.benchmark.structure_flows import RelaxationPlan, ScoreStructuresMaker
+from dismaiflow.benchmark.structure_flows import (
+    RelaxationPlan,
+    ScoreStructuresMaker,
+    StructureControlsMaker,
+)
 from dismaiflow.interfaces.generator import RandomInterfaces
 from dismaiflow.interfaces.system import InterfaceSystem
 from dismaiflow.potentials.names import open_potential
@@ -22,7 +26,7 @@ from dismaiflow.store.structures import StructuresRef, put_structures
 from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec, get_system, new_system_yaml
 
-from .conftest import Run, check_sums
+from .conftest import RanJobs, Run, check_sums
 
 if TYPE_CHECKING:
     from dismaiflow.benchmark.structure_features import StructureFeatures
@@ -141,3 +145,25 @@ def score(
     document = ScoreDoc.model_validate(run(flow, store))
     check_sums(document)
     return document
+
+
+SI = amorphous(Si=64)
+
+#: A control with few structures.
+FEW = StructureControlsMaker(n=6, n_relaxed=2)
+
+
+def refused(structures: StructureSet, *places: int) -> StructureSet:
+    """Shift the first atom of some structures by a cell vector: the potential refuses these."""
+    positions = structures.positions.copy()
+    for i in places:
+        positions[structures.slice_of(i).start] += structures.cells[i, 0]
+    atoms = list(structures)
+    for i, one in enumerate(atoms):
+        one.positions = positions[structures.slice_of(i)]
+    return StructureSet.from_atoms(atoms)
+
+
+def count(ran: RanJobs, beginning: str) -> int:
+    """Count the jobs whose names begin like this."""
+    return sum(name.startswith(beginning) for name in ran.first_names)

@@ -204,6 +204,7 @@ def test_launchpad_gone(
     assert removed(dismai(*words, "--remove", "--json")) == 1
 
 
+@pytest.mark.slow
 def test_configured_launchpad_gone(
     dismai: Dismai, configure: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ase.io
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, graphene
 from ase.spacegroup import crystal
 
 from dismaiflow.systems import get_system
@@ -216,6 +216,34 @@ def test_bad_potentials_are_refused_before_any_work(
     ran = dismai("score", "amorphous-si", train, "--reference", train, "--out", out, *words)
     assert message in ran.refusal
     assert not out.exists()
+
+
+def test_a_scratch_folder_that_is_none(dismai: Dismai, tmp_path: Path) -> None:
+    """What is finished could not be noted: said before any work."""
+    train = write(tmp_path / "train.extxyz", silicon(2, 0.02, 0))
+    words = ("--reference", train, "--out", tmp_path / "score", "--potential", "sw")
+    ran = dismai("score", "amorphous-si", train, *words, DISMAI_SCRATCH_DIR=train)
+    assert "DISMAI_SCRATCH_DIR" in ran.refusal
+
+
+def test_short_bonds_and_forgotten_boundaries(
+    score: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """Graphene's bonds of 1.42 Å are no overlaps where the spec says so; cells are periodic."""
+    cell = graphene(a=2.46, size=(3, 3, 1), vacuum=6.0)
+    cell.pbc = True
+    train = write(tmp_path / "train.extxyz", rattled(cell, 3, 0.01, 0))
+    cell.pbc = False
+    generated = write(tmp_path / "gen.extxyz", rattled(cell, 2, 0.02, 7))
+    text = (
+        "name: flat-carbon\nkind: amorphous\ncomposition: {C: 18}\nmetrics: [d_motif]\n"
+        "parent: {n_atoms: 200, density: 2.0}\nblock: {n_atoms: 18}\n"
+    )
+    spec = tmp_path / "flat-carbon.yaml"
+    spec.write_text(text + "dataset: {relaxation: {min_distance: 1.2}}\n", "utf-8")
+    found = score(spec, generated, train, "--potential", "tersoff", "--no-controls")
+    assert found["n_scored"] == 2
+    assert found["findings"]["relaxations"]["generated"]["by_status"] == {"converged": 2}
 
 
 def test_a_potential_must_know_the_elements(dismai: Dismai, tmp_path: Path) -> None:

@@ -359,7 +359,13 @@ def test_a_queue_that_does_not_start_jobs(
     assert left(mine) == []
 
 
-@pytest.mark.parametrize("scancel", [None, "echo scancel: error: Access denied >&2; exit 1"])
+@pytest.mark.parametrize(
+    "scancel",
+    [
+        pytest.param(None, marks=pytest.mark.slow),
+        "echo scancel: error: Access denied >&2; exit 1",
+    ],
+)
 def test_queue_jobs_that_cannot_be_cancelled(
     mine: LaunchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scancel: str | None
 ) -> None:

@@ -140,6 +140,7 @@ def test_a_score_on_the_launchpad(
     assert there["n_scored"] == 11
 
 
+@pytest.mark.slow
 def test_two_submitters_and_two_workers_at_once(dismai: Dismai, spec: Path, tmp_path: Path) -> None:
     """Two campaigns of different seeds: each as it would have been alone."""
     words = [("dataset", spec, *SMALL, "--seed", seed, "--no-controls") for seed in (1, 2)]

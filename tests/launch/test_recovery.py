@@ -121,7 +121,14 @@ def again(bench: Bench) -> Callable[[], Bench]:
     return connect
 
 
-@pytest.mark.parametrize("before", [1, 4, 8], ids=["dispatcher", "chunk", "gatherer"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param(1, id="dispatcher", marks=pytest.mark.slow),
+        pytest.param(4, id="chunk"),
+        pytest.param(8, id="gatherer", marks=pytest.mark.slow),
+    ],
+)
 def test_a_worker_dies_at_each_of_its_writes(
     bench: Bench, again: Callable[[], Bench], before: int
 ) -> None:

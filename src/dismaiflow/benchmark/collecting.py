@@ -110,6 +110,7 @@ def collect_results(
     file: int,
     like: Results,
     relaxed: Sequence[BadFrame] = (),
+    lost: Sequence[str] = (),
 ) -> tuple[Results, list[Failure]]:
     """Fetch the results of a set and list everything in it that has none.
 
@@ -127,6 +128,8 @@ def collect_results(
         Of the same shapes, for a set without any.
     relaxed : sequence of BadFrame
         Structures that went no further than relaxation.
+    lost : sequence of str
+        Why structures were lost before anything could be computed of them.
 
     Returns
     -------
@@ -148,7 +151,7 @@ def collect_results(
     ]
     # Whatever no job has told of was lost with its job, or before.
     told = {*counted.indices.tolist(), *(failure.index for failure in failed)}
-    gone = [message for chunk in done for message in chunk.lost]
+    gone = [*lost, *(message for chunk in done for message in chunk.lost)]
     detail = gone[0] if gone else "the job that was to count it did not finish"
     failed.extend(
         Failure(file=file, index=i, reason="job_failed", detail=detail)

@@ -166,6 +166,7 @@ class ControlsDoc(BaseModel):
     expansion_hash: str = Field("", description="of the cluster expansion behind the energies")
     analysis_hash: str = Field("", description="of what decides the features of free atoms")
     potential_hash: str = Field("", description="of the potential and settings that relaxed them")
+    potential: PotentialCard | None = Field(None, description="what relaxed them")
     n_relaxed: int = Field(0, description="structures drawn of each control that was relaxed")
     relaxed_reference_hash: str | None = Field(
         None, description="content hash of the reference after it was relaxed again"

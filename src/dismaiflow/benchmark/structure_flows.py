@@ -15,6 +15,7 @@ from dismaiflow.benchmark.structure_jobs import (
     CollectStructureControlsMaker,
     CollectStructureScoreMaker,
 )
+from dismaiflow.errors import DismaiError
 from dismaiflow.potentials.jobs import RelaxSetMaker
 from dismaiflow.potentials.relaxation import RelaxationSettings
 from dismaiflow.potentials.store import PotentialRef
@@ -86,10 +87,15 @@ def relaxation_request(
     """
     block = spec.dataset.relaxation
     assert block is not None, "only alloys have no relaxation block"
-    settings = RelaxationSettings.from_block(block, protocol.name)
+    try:
+        settings = RelaxationSettings.from_block(block, protocol.name)
+    except DismaiError as error:
+        raise DismaiError(f"{spec.origin or spec.name}: {error}") from None
     if not move:
         return RelaxationRequest.single_point(settings)
-    return RelaxationRequest(settings, push=protocol.name if push else None)
+    return RelaxationRequest(
+        settings, push=protocol.name if push else None, push_distance=block.min_distance
+    )
 
 
 @dataclass

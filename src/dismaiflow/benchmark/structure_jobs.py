@@ -236,6 +236,7 @@ class CollectStructureControlsMaker(Maker):
             seed=seed,
             analysis_hash=analysis_hash(spec, protocol),
             potential_hash=potential_hash,
+            potential=reference_relaxed.potential if reference_relaxed else None,
             n_relaxed=n_relaxed,
             relaxed_reference_hash=_relaxed_hash(reference_relaxed),
             validation_hash=validated.structures.content_hash if validated else None,
@@ -289,7 +290,7 @@ def build_structure_scorer(
         bad = features.bad[0]
         raise DismaiError(f"reference structure {bad.index} cannot be analysed: {bad.detail}")
     if len(features) == 0:
-        ends = f" ({_words(relaxed.by_status)})" if relaxed is not None else ""
+        ends = _why_nothing_is_left(jobstore, relaxed) if relaxed is not None else ""
         raise DismaiError(f"no structure of the reference is left to compare with{ends}")
     # Features of a set that was scored before bear its places in a file; energies do not.
     features = replace(features, indices=np.arange(len(features)))
@@ -299,6 +300,12 @@ def build_structure_scorer(
     return StructureScorer(
         AnalysisPlan.from_spec(spec), spec.metrics, composition, features, energies.per_atom
     )
+
+
+def _why_nothing_is_left(jobstore: Any, relaxed: RelaxedDoc) -> str:
+    table = RelaxationTable.from_bytes(get_blob(jobstore, relaxed.table))
+    first = f"; structure {table.numbers['index'][0]}: {table.details[0]}" if len(table) else ""
+    return f" ({_words(relaxed.by_status)}{first})"
 
 
 def score_set(
@@ -318,7 +325,13 @@ def score_set(
         unrelaxed = [BadFrame(i, reason, text) for i, reason, text in rows if reason != _CONVERGED]
     parts = analysed.parts if analysed is not None else None
     features, failed = collect_results(
-        jobstore, generated, parts, file, scorer.reference.emptied(), unrelaxed
+        jobstore,
+        generated,
+        parts,
+        file,
+        scorer.reference.emptied(),
+        unrelaxed,
+        relaxed.lost if relaxed is not None else (),
     )
     energies = SetEnergies.of_generated(jobstore, relaxed).of(features.indices.tolist())
     run = scorer.score_run(features, generated.n_frames, failed, energies.per_atom)

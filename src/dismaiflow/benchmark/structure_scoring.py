@@ -185,7 +185,7 @@ def _distance(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Metric:
     if len(ours) == 0:
         return Metric(value=None, reason=NOTHING_SCORED)
     value, interval = mean_distance(ours, theirs.mean(axis=0))
-    return Metric(value=value, ci95=interval)
+    return _with_interval(value, interval, len(ours))
 
 
 def _similarity(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Metric:
@@ -195,4 +195,11 @@ def _similarity(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Metri
     value, interval = cosine_similarity(ours, theirs.mean(axis=0))
     if not np.isfinite(value):
         return Metric(value=None, reason="a mean fingerprint is zero")
+    return _with_interval(value, interval, len(ours))
+
+
+def _with_interval(value: float, interval: tuple[float, float], n: int) -> Metric:
+    """Leave out the interval of a single structure, which would say that it is certain."""
+    if n < 2:
+        return Metric(value=value, reason="one structure has no interval")
     return Metric(value=value, ci95=interval)

@@ -128,7 +128,23 @@ def try_potential(potential: Potential | None, store: JobStore, reference: Struc
     from dismaiflow.store.structures import get_chunk
 
     if potential is not None:
+        _check_scratch()
         check_answers(potential, get_chunk(store, reference.chunks[0]).atoms(0))
+
+
+def _check_scratch() -> None:
+    """Refuse a SCRATCH_DIR in which relaxations could not note what is finished."""
+    import tempfile
+
+    from dismaiflow.structures.files import explain_os_error
+
+    folder = load_settings().SCRATCH_DIR
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise DismaiError(f"{explain_os_error(error, folder)} (DISMAI_SCRATCH_DIR)") from None
 
 
 def store_potential(

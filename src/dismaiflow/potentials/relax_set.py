@@ -111,10 +111,9 @@ def _relax_in_processes(
     todo: list[Atoms], potential: Potential, settings: RelaxationSettings, n_processes: int | None
 ) -> Generator[tuple[int, RelaxationResult], None, None]:
     wanted = available_cores() if n_processes is None else n_processes
-    relaxer = _Relaxer(potential, settings)
-    work = run_parallel(
-        relaxer, todo, min(wanted, max(len(todo), 1)), isolate=wanted > 1 or n_processes is None
-    )
+    isolated = wanted > 1 or n_processes is None
+    relaxer = _Relaxer(potential, settings, isolated)
+    work = run_parallel(relaxer, todo, min(wanted, max(len(todo), 1)), isolate=isolated)
     with closing(work):
         try:
             for place, result in work:
@@ -133,9 +132,10 @@ def _lost(atoms: Atoms, lost: LostTask) -> RelaxationResult:
 class _Relaxer:
     """Relaxes one structure after another with one calculator; can be pickled before."""
 
-    def __init__(self, potential: Potential, settings: RelaxationSettings) -> None:
+    def __init__(self, potential: Potential, settings: RelaxationSettings, isolated: bool) -> None:
         self._potential = potential
         self._settings = settings
+        self._isolated = isolated
         self._calculator: Any = None
 
     def __call__(self, atoms: Atoms) -> RelaxationResult:
@@ -143,7 +143,14 @@ class _Relaxer:
             self._calculator = self._potential.calculator()
             # A process that is told to end may have to end programs that it started.
             atexit.register(self.close)
-        result = relax(atoms, self._calculator, self._settings)
+        try:
+            result = relax(atoms, self._calculator, self._settings)
+        except SystemExit as error:
+            # In a process of its own this ends that process only.
+            if self._isolated:
+                raise
+            detail = f"the potential ended the program ({error.code})"
+            result = RelaxationResult("errored", atoms.get_positions(), detail=detail)
         if result.status == "errored":
             self.close()
         return result

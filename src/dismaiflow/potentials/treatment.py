@@ -56,11 +56,14 @@ class RelaxationRequest:
     settings : RelaxationSettings
         Optimiser and limits.
     push : {"published", "corrected"}, optional
-        How atoms closer than 1.5 Å are pushed apart before; not at all without it.
+        How atoms that are too close are pushed apart before; not at all without it.
+    push_distance : float
+        Below which they are, Å.
     """
 
     settings: RelaxationSettings
     push: PushProtocol | None = None
+    push_distance: float = 1.5
 
     def plain(self) -> dict[str, Any]:
         """Return it as data."""
@@ -144,10 +147,12 @@ def treat_structures(
         kept, bad = check_structures(structures, indices, expected)
         rows += [(b.reason, b.detail, (b.index, 0, 0, *_NOTHING)) for b in bad]
     if request.push is not None:
-        structures, kept, failed = _pushed(structures, kept, request.push)
+        structures, kept, failed = _pushed(structures, kept, request.push, request.push_distance)
         rows += [(TOO_CLOSE, text, (indices[i], 0, 0, *_NOTHING)) for i, text in failed]
     tell(len(rows))
+    # Every structure is taken as periodic, as its fingerprint is, whatever a file says.
     todo = structures.select(kept)
+    todo = replace(todo, pbc=np.ones_like(todo.pbc))
     results = relax_set(
         todo,
         potential,
@@ -175,14 +180,14 @@ def _journal(
 
 
 def _pushed(
-    structures: StructureSet, kept: Any, protocol: PushProtocol
+    structures: StructureSet, kept: Any, protocol: PushProtocol, distance: float
 ) -> tuple[StructureSet, Any, list[tuple[int, str]]]:
     """Push the atoms of the structures apart; those in which they do not part are told."""
     positions = structures.positions.copy()
     apart, failed = [], []
     for i in kept:
         part = structures.slice_of(int(i))
-        result = push_apart(positions[part], structures.cells[i], protocol=protocol)
+        result = push_apart(positions[part], structures.cells[i], distance, protocol=protocol)
         if result.separated:
             positions[part] = result.positions
             apart.append(int(i))

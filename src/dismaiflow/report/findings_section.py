@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dismaiflow.report.markup import Html, Page, join, table, tag
 from dismaiflow.report.plots import histogram_plot
 from dismaiflow.report.structure_plots import motif_plot, two_curves
-from dismaiflow.report.words import number
+from dismaiflow.report.words import motif_text, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,7 +189,7 @@ def _by_count(one: MotifTable) -> Html:
         return Html("")
     rows = [
         [
-            share.motif.replace(" CN_", ", CN "),
+            motif_text(share.motif),
             *(_count_cell(share, str(n)) for n in counts),
         ]
         for share in one.motifs

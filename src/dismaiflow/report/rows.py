@@ -171,7 +171,9 @@ def controls_comparison(document: ControlsDoc) -> PublishedComparison:
     """Return the published rows beside the controls of one protocol."""
     from dismaiflow.benchmark.published import compare_with_published
 
-    return compare_with_published(document.system, document.reference_hash, document.protocol.name)
+    return compare_with_published(
+        document.system, document.reference_hash, document.protocol.name, document.potential
+    )
 
 
 def control_metrics(document: ControlsDoc, published: PublishedComparison) -> list[str]:

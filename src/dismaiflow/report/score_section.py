@@ -112,7 +112,8 @@ def _comparison(page: Page, score: ScoreDoc) -> Html:
     """Return dot plots and the table of score, files, controls and published rows."""
     published, controls = published_rows(score.published), control_rows(score.controls)
     rows = [score_row(score), *run_rows(score), *controls, *published]
-    parts = [page.heading(3, "Beside controls and the paper")]
+    paper = " and the paper" if score.published.rows else ""
+    parts = [page.heading(3, f"Beside controls{paper}")]
     for metric in distance_metrics(score.metrics):
         scale = scale_control(score.controls)
         shown = (FLOOR_CONTROL, scale[0] if scale else "")
@@ -293,7 +294,7 @@ def _structures(page: Page, score: ScoreDoc) -> Html:
     if "relaxed" in score.examples:
         shown["relaxed"] = ("the same after relaxation", score.examples["relaxed"])
     if "reference" in score.examples:
-        shown["reference"] = ("training: the first", score.examples["reference"])
+        shown["reference"] = ("training: the first, as it was given", score.examples["reference"])
     if not shown:
         return Html("")
     return join([page.heading(3, "Structures"), viewers(page, shown)])

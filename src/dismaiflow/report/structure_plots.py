@@ -14,6 +14,7 @@ from dismaiflow.report.figure import (
     named_ticks,
     put_legend,
 )
+from dismaiflow.report.words import motif_text
 
 if TYPE_CHECKING:
     from dismaiflow.benchmark.findings import Curve, MotifTable
@@ -85,7 +86,7 @@ def motif_plot(table: MotifTable) -> Plot | None:
     """Draw how often each motif is the most likely one, in both sets, with intervals."""
     if not table.motifs:
         return None
-    names = [f"{share.motif.replace(' CN_', ', CN ')}" for share in table.motifs]
+    names = [motif_text(share.motif) for share in table.motifs]
     traces = []
     for name, shift, colour in (("training", 0.18, "@training"), ("generated", -0.18, "@new")):
         trace: dict[str, Any] = {

@@ -148,7 +148,7 @@ MEASURES = {
         "Distance of the pair-distance profile from that of the nearest training structure, in "
         "units of what training structures have among themselves; median over the set. 0 is a "
         "copy, however it is shifted or its atoms are numbered.",
-        "1",
+        "as validation",
     ),
     "nearest_profile_min": Measure(
         "nearest, smallest",
@@ -262,6 +262,11 @@ def order_title(label: str) -> str:
     """Turn ``1NN_Cr-Fe`` into ``Cr-Fe, shell 1``; other names stay as they are."""
     shell, _, pair = label.partition("NN_")
     return f"{pair}, shell {shell}" if pair and shell.isdigit() else label.replace("_", " ")
+
+
+def motif_text(name: str) -> str:
+    """Print the name of a coordination motif, such as ``tetrahedral CN_4``."""
+    return name.replace("sgl_bd", "single bond").replace(" CN_", ", CN ")
 
 
 def plural(n: int, one: str) -> str:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: Cell vectors may differ from the reference's by so much (Å).
 CELL_TOLERANCE = 1e-3
 
+#: Volume below which a cell is none (Å^3).
+SMALLEST_VOLUME = 1e-6
+
 #: Lengths beyond this (Å) are no better than infinite: as floats they leave no place for the eight
 #: decimals of a file, and their squares may overflow.
 LARGEST_LENGTH = 1e7
@@ -96,6 +99,8 @@ def find_problem(
     cell = structures.cells[index]
     if not (_bounded(structures.positions[part]) and _bounded(cell)):
         return "not_finite", "a coordinate or cell length is NaN, infinite or beyond 1e7 A"
+    if expected.cell is None and abs(np.linalg.det(cell)) < SMALLEST_VOLUME:
+        return "wrong_cell", "has a cell without volume"
     found = Counter(structures.numbers[part].tolist())
     foreign = sorted(set(found) - set(expected.composition))
     if foreign:

@@ -128,12 +128,16 @@ class Relaxation(Block):
         A structure that needs more has failed.
     relax_cell : bool
         Whether the cell may change; the paper moves atoms only.
+    min_distance : float
+        Generated atoms that are closer are pushed apart first, Å; the paper's 1.5 is too much
+        where bonds are shorter, as those of carbon.
     """
 
     optimizer: Literal["cg", "fire", "bfgs", "lbfgs"] = "cg"
     fmax: PositiveFloat = 0.05
     max_steps: PositiveInt = 1000
     relax_cell: bool = False
+    min_distance: PositiveFloat = 1.5
 
 
 class EnergyFilter(Block):
