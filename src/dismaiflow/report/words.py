@@ -45,7 +45,7 @@ _REASONS = {
     "too_many_removed": "over 50 atoms on no site of their own",
     "no_lattice": "no lattice can be found in it",
     "job_failed": "the job that counts it did not finish",
-    "too_close": "atoms closer than 1.5 Å do not come apart",
+    "too_close": "atoms that are too close do not come apart",
     "not_converged": "forces are left after the last step",
     "exploded": "its atoms flew apart or fell into each other",
     "errored": "the potential could not compute it",
