@@ -10,10 +10,10 @@ import numpy as np
 from dismaiflow.benchmark.runs import example
 from dismaiflow.benchmark.schemas import CountedChunk, Failure, GeneratedSet
 from dismaiflow.errors import BlobError
-from dismaiflow.potentials.treatment import INDEX_LABEL
 from dismaiflow.store.blobs import get_blob, put_blob
 from dismaiflow.store.structures import get_chunk, put_structures
 from dismaiflow.structures.read import BadFrame
+from dismaiflow.structures.structure_set import INDEX_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

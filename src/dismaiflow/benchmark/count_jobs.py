@@ -11,7 +11,6 @@ from jobflow import Maker, Response
 
 from dismaiflow.alloy.system import AlloySystem
 from dismaiflow.benchmark.alloy_analysis import AlloyAnalyser, AlloyCounts
-from dismaiflow.benchmark.collecting import INDEX_LABEL
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import CountedChunk
 from dismaiflow.errors import BlobError, DismaiError
@@ -20,7 +19,7 @@ from dismaiflow.progress import report
 from dismaiflow.store.blobs import current_jobstore, put_blob
 from dismaiflow.store.structures import StructuresRef, get_chunk
 from dismaiflow.structures.checks import Expectation, check_structures
-from dismaiflow.structures.structure_set import StructureSet
+from dismaiflow.structures.structure_set import INDEX_LABEL, StructureSet
 from dismaiflow.systems import SystemSpec
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jobflow import Maker, Response
 
-from dismaiflow.benchmark.collecting import INDEX_LABEL
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import AnalysedSet, CountedChunk
 from dismaiflow.benchmark.structure_analysis import StructureAnalyser, analysis_hash
@@ -21,7 +20,7 @@ from dismaiflow.potentials.jobs import expected_like
 from dismaiflow.progress import report
 from dismaiflow.settings import load_settings
 from dismaiflow.store.blobs import current_jobstore, put_blob
-from dismaiflow.store.structures import StructuresRef, get_chunk
+from dismaiflow.store.structures import StructuresRef, read_chunks
 from dismaiflow.structures.checks import Expectation, check_structures
 from dismaiflow.structures.read import BadFrame
 from dismaiflow.structures.structure_set import StructureSet
@@ -203,21 +202,11 @@ def _analyse_chunks(
 ) -> list[CountedChunk]:
     """Analyse chunks and store what was found, in pieces that a blob holds."""
     jobstore = current_jobstore()
-    sets, places, lost = [], [], []
-    for chunk in chunks:
-        try:
-            structures = get_chunk(jobstore, chunk)
-        except BlobError as error:
-            if role == "reference":
-                raise
-            lost.append(str(error))
-            continue
-        after = start + np.arange(len(structures))
-        sets.append(structures)
-        places.append(structures.labels.get(INDEX_LABEL, after) if role != "reference" else after)
-        start += len(structures)
-    whole = StructureSet.concatenate(sets)
-    indices = np.concatenate([*places, np.empty(0, dtype=np.int64)]).astype(np.int64)
+    is_reference = role == "reference"
+    whole, indices, lost = read_chunks(jobstore, chunks, start, labelled=not is_reference)
+    if lost and is_reference:
+        # Half of a reference is another reference; generated structures can be spared.
+        raise BlobError(lost[0])
     kept, bad = check_structures(whole, indices, Expectation.from_plain(expected))
     features = analyse_structures(
         whole.select(kept), indices[kept], spec, protocol, f"analysing {role}", total

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jobflow import Maker, Response
 
-from dismaiflow.errors import BlobError, DismaiError
+from dismaiflow.errors import DismaiError
 from dismaiflow.jobs import CATEGORY_KEY, dismai_job, ended_by
 from dismaiflow.potentials.schemas import RelaxedDoc
 from dismaiflow.potentials.store import PotentialRef, fetch_potential
 from dismaiflow.potentials.table import RelaxationTable
 from dismaiflow.potentials.treatment import (
-    INDEX_LABEL,
     RelaxationRequest,
     Workplace,
     treat_structures,
@@ -28,12 +27,13 @@ from dismaiflow.store.structures import (
     get_structures,
     put_manifest,
     put_structures,
+    read_chunks,
 )
 from dismaiflow.structures.checks import Expectation
 from dismaiflow.structures.structure_set import StructureSet
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 #: Kind under which tables of relaxations are stored.
 TABLE_KIND = "relaxation_table"
@@ -99,7 +99,9 @@ class RelaxPartMaker(Maker):
         like = None if expected is None else Expectation.from_plain(expected)
         asked = RelaxationRequest.of(request)
         jobstore = current_jobstore()
-        whole, indices, lost = _read(jobstore, chunks, start)
+        whole, indices, lost = read_chunks(jobstore, chunks, start)
+        if len(whole) == 0:
+            raise DismaiError(lost[0] if lost else "there are no structures to relax")
         settings = load_settings()
         place = Workplace(
             settings.SCRATCH_DIR / "relaxations", settings.PROCESSES or None, self.device
@@ -273,23 +275,3 @@ def expected_like(
     first = get_chunk(jobstore, reference.chunks[0]).select(np.array([0]))
     expected = Expectation.of_reference(first, "reference")
     return replace(expected, cell=None if own_cells else expected.cell).plain()
-
-
-def _read(
-    jobstore: Any, chunks: list[str], start: int
-) -> tuple[StructureSet, NDArray[np.int64], list[str]]:
-    """Fetch structures with their places, and why some cannot be had."""
-    parts, places, lost = [], [], []
-    for chunk in chunks:
-        try:
-            structures = get_chunk(jobstore, chunk)
-        except BlobError as error:
-            lost.append(str(error))
-            continue
-        parts.append(structures)
-        after = start + np.arange(len(structures))
-        places.append(structures.labels.get(INDEX_LABEL, after))
-        start += len(structures)
-    if not parts:
-        raise DismaiError(lost[0] if lost else "there are no structures to relax")
-    return StructureSet.concatenate(parts), np.concatenate(places).astype(np.int64), lost

@@ -18,6 +18,7 @@ from dismaiflow.potentials.relax_set import relax_set
 from dismaiflow.potentials.relaxation import RelaxationSettings
 from dismaiflow.potentials.table import RelaxationTable
 from dismaiflow.structures.checks import check_structures
+from dismaiflow.structures.structure_set import INDEX_LABEL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from dismaiflow.structures.structure_set import StructureSet
 
 PushProtocol = Literal["published", "corrected"]
-
-#: Label that tells the place of a structure in its source.
-INDEX_LABEL = "index"
 
 #: Status of a structure whose atoms do not come apart.
 TOO_CLOSE = "too_close"

@@ -17,17 +17,19 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import BaseModel
 
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import BlobError, DismaiError
 from dismaiflow.store.blobs import data_store, get_blob, has_blob, put_blob, write_blob
 from dismaiflow.store.inventory import list_entries, renew
-from dismaiflow.structures.structure_set import StructureSet
+from dismaiflow.structures.structure_set import INDEX_LABEL, StructureSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from jobflow import JobStore
+    from numpy.typing import NDArray
 
 #: Kind under which the blobs are stored.
 STRUCTURES_KIND = "structures"
@@ -222,6 +224,45 @@ def get_structures(jobstore: JobStore, reference: StructuresRef) -> StructureSet
         If a chunk is missing or damaged.
     """
     return StructureSet.concatenate([get_chunk(jobstore, sha256) for sha256 in reference.chunks])
+
+
+def read_chunks(
+    jobstore: JobStore, chunks: Sequence[str], start: int = 0, labelled: bool = True
+) -> tuple[StructureSet, NDArray[np.int64], list[str]]:
+    """Fetch as many chunks as can be had, with the places of their structures in the source.
+
+    Parameters
+    ----------
+    jobstore : JobStore
+        Connected.
+    chunks : sequence of str
+        The chunks.
+    start : int
+        Place of the first structure, where no label tells it.
+    labelled : bool
+        Whether labels tell the places: frames that could not be read left gaps.
+
+    Returns
+    -------
+    structures : StructureSet
+        Those that are there.
+    places : ndarray of int64, shape (n_structures,)
+        Their places.
+    lost : list of str
+        Why chunks are missing.
+    """
+    parts, places, lost = [], [np.empty(0, dtype=np.int64)], []
+    for sha256 in chunks:
+        try:
+            part = get_chunk(jobstore, sha256)
+        except BlobError as error:
+            lost.append(str(error))
+            continue
+        after = start + np.arange(len(part))
+        parts.append(part)
+        places.append(part.labels.get(INDEX_LABEL, after) if labelled else after)
+        start += len(part)
+    return StructureSet.concatenate(parts), np.concatenate(places).astype(np.int64), lost
 
 
 def get_chunk(jobstore: JobStore, sha256: str) -> StructureSet:

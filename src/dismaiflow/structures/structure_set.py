@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: close to half a unit that it does not.
 HASH_RESOLUTION = 1e-8
 
+#: Label that tells the place of a structure in its source.
+INDEX_LABEL = "index"
+
 _MAGIC = b"DISMAI-SET-1"
 _ARRAYS = ("numbers", "positions", "cells", "pbc", "offsets")
 
