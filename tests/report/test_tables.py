@@ -249,3 +249,11 @@ def test_remarks() -> None:
     assert "at the floor" in score_remarks(good)[0].text
     good.floor["d_cluster"] = 2e-14
     assert "no floor" in score_remarks(good)[0].text
+
+
+def test_the_floor_of_few_structures() -> None:
+    """The mean of 97 structures scatters more than that of 1,000: 0.00949 x sqrt(1000 / 97)."""
+    score = make_score().model_copy(update={"floor_n": 1000})
+    text = " ".join(" ".join(print_plain(score_table(score))).split())
+    assert "at the floor of as few as 97 (0.00949 of 1,000)" in text
+    assert "drawn again score 0.0305." in text

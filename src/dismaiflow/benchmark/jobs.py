@@ -119,6 +119,7 @@ class CollectScoreMaker(Maker):
             distribution_reasons=explain_missing(distribution, n_scored),
             controls=scores,
             floor=scores.get("train-resample", {}),
+            floor_n=controls.n_sampled if controls else None,
             published=compare_with_published(spec.name, reference.content_hash, protocol.name),
             per_run=[run.summary(name) for run, name in zip(runs, names, strict=True)],
             histograms=scorer.histograms(all_counts),

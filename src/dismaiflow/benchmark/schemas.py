@@ -135,6 +135,7 @@ class ScoreDoc(BaseModel):
     floor: dict[str, float | None] = Field(
         default_factory=dict, description="what the training set drawn again scores"
     )
+    floor_n: int | None = Field(None, description="structures that were drawn for the floor")
     published: PublishedComparison
     per_run: list[dict[str, Any]] = Field(default_factory=list)
     similarity: dict[str, Metric] = Field(

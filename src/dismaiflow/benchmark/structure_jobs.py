@@ -160,6 +160,7 @@ class CollectStructureScoreMaker(Maker):
             distribution_reasons=explain_missing(distribution, n_scored),
             controls=scores,
             floor=scores.get(FLOOR, {}),
+            floor_n=controls.n_sampled if controls else None,
             published=compare_with_published(
                 spec.name, reference.content_hash, protocol.name, card, told
             ),

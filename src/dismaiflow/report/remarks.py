@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -35,6 +36,9 @@ _DISTINCT = 0.95
 
 #: Order parameters this much closer than those of random occupancy are not what is wrong.
 _LIKE = 0.5
+
+#: With fewer structures than this share of those drawn for the floor, the floor is scaled.
+_FEWER = 0.7
 
 #: A distance up to this many times the floor is called the floor.
 _AT_FLOOR = 1.1
@@ -71,7 +75,7 @@ def score_remarks(score: ScoreDoc) -> list[Remark]:
     metric = score.metrics.get(primary) if primary else None
     value = metric.value if metric else None
     if primary and value is not None:
-        remarks += _against_floor(primary, value, score.floor)
+        remarks += _against_floor(primary, value, score)
         remarks += _against_random(
             primary, value, score.controls.get(RANDOM_CONTROL, {}), score.distribution
         )
@@ -152,19 +156,28 @@ def random_beats_published(
     return [Remark(text, "note", more)]
 
 
-def _against_floor(metric: str, value: float, floor: _Scores) -> list[Remark]:
-    least = floor.get(metric)
+def _against_floor(metric: str, value: float, score: ScoreDoc) -> list[Remark]:
+    drawn = score.floor.get(metric)
+    least, fewer = drawn, ""
+    n = score.n_scored / max(len(score.per_run), 1)
+    if drawn is not None and score.floor_n and 0 < n < _FEWER * score.floor_n:
+        # The mean of n structures lies some 1 / sqrt(n) from that of all.
+        least = drawn * math.sqrt(score.floor_n / n)
+        fewer = f" of as few as {n:.0f} ({number(drawn)} of {score.floor_n:,})"
     if least is None:
         return []
     if least < _ROUNDING:
         text = "The training structures do not differ, so there is no floor to read the score by."
         return [Remark(text, "warning")]
     if value <= _AT_FLOOR * least:
-        text = f"{metric} is at the floor: training structures drawn again score {number(least)}."
+        text = (
+            f"{metric} is at the floor{fewer}: training structures drawn again score "
+            f"{number(least)}."
+        )
     else:
         text = (
-            f"{metric} is {number(value / least, 2)} times the floor of {number(least)}, which "
-            "training structures drawn again score."
+            f"{metric} is {number(value / least, 2)} times the floor of {number(least)}{fewer}, "
+            "which training structures drawn again score."
         )
     return [Remark(text)]
 
