@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.report.browser import check_quiet, find_browser, visit
+from tests.report.documents import make_score
 from tests.report.test_plots import _coloured, check
 
 from dismaiflow.benchmark.published import MODELS, published_systems
 from dismaiflow.benchmark.ranks import RULE, Rank, ranks
+from dismaiflow.report.html import report_text
 from dismaiflow.report.spider import spider_caption, spider_plot
 
 if TYPE_CHECKING:
@@ -84,3 +86,15 @@ def test_a_browser_draws_it(tmp_path: Path) -> None:
     visited = visit(browser, page, tmp_path / "profile")
     check_quiet(visited)
     assert visited.dom.count('class="trace scatter ') == 6
+
+
+def test_a_score_in_rank_has_its_spoke_in_the_report() -> None:
+    """A comparable score is among the ranks of the page, and one that is not has none."""
+    score = make_score()
+    assert "Ranks (derived)" not in report_text(scores=[score])
+    published = score.published.model_copy(update={"comparable": True, "why_not": None})
+    page = report_text(scores=[score.model_copy(update={"published": published})])
+    assert "Ranks (derived)" in page
+    # d_cluster 0.0123 is below all of Table 3.
+    assert "1. my-model" in page
+    assert "my-model has a comparable score on alloy-1500K-wide only" in page
