@@ -7,6 +7,9 @@ export PATH={{bin}}:"$PATH"
 # Your site's modules, for instance:
 # module load vasp
 
+# What killed relaxations have finished. On a disk that all workers share they go on anywhere.
+# export DISMAI_SCRATCH_DIR="$SCRATCH/dismai"
+
 export DISMAI_LAUNCHPAD_DIR={{folder}}
 export JOBFLOW_CONFIG_FILE="$DISMAI_LAUNCHPAD_DIR/jobflow.yaml"
 export ATOMATE2_CONFIG_FILE="$DISMAI_LAUNCHPAD_DIR/atomate2.yaml"
