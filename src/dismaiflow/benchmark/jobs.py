@@ -17,11 +17,8 @@ from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.published import compare_with_published
 from dismaiflow.benchmark.runs import (
     RunScore,
-    combine_distributions,
-    combine_runs,
-    count_reasons,
+    common_fields,
     example,
-    listed,
 )
 from dismaiflow.benchmark.schemas import (
     ControlsDoc,
@@ -101,28 +98,15 @@ class CollectScoreMaker(Maker):
             counted, failed = collect_results(jobstore, one, chunks, file, scorer.reference)
             counts.append(counted)
             runs.append(scorer.score_run(counted, one.n_frames, failed))
-        failed = [failure for run in runs for failure in run.failed]
-        all_counts = AlloyCounts.concatenate(counts)
-        scores = controls.scores if controls else {}
-        distribution = combine_distributions(runs)
-        n_scored = sum(run.n_scored for run in runs)
         names = [one.name for one in generated]
+        common = common_fields(runs, names, controls)
         return ScoreDoc(
+            **common,
             system=spec.name,
             protocol=protocol,
-            n_generated=sum(run.n_generated for run in runs),
-            n_scored=n_scored,
-            failures=count_reasons(failed),
-            failed=listed(failed),
-            metrics=combine_runs(runs),
-            distribution=distribution,
-            distribution_reasons=explain_missing(distribution, n_scored),
-            controls=scores,
-            floor=scores.get("train-resample", {}),
-            floor_n=controls.n_sampled if controls else None,
+            distribution_reasons=explain_missing(common["distribution"], common["n_scored"]),
             published=compare_with_published(spec.name, reference.content_hash, protocol.name),
-            per_run=[run.summary(name) for run, name in zip(runs, names, strict=True)],
-            histograms=scorer.histograms(all_counts),
+            histograms=scorer.histograms(AlloyCounts.concatenate(counts)),
             examples=_examples(jobstore, generated, counts, first),
             provenance=Provenance(
                 model=model,

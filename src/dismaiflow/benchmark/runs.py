@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from dismaiflow.benchmark.schemas import ControlsDoc
     from dismaiflow.structures.structure_set import StructureSet
 
 #: Why a metric or a comparison has no value where no structure was scored.
 NOTHING_SCORED = "no structure could be scored"
+
+#: The control that is the floor: the reference drawn again.
+FLOOR = "train-resample"
 
 _HISTOGRAM_BINS = 40
 
@@ -91,6 +95,36 @@ def combine_metrics(runs: Sequence[dict[str, Metric]]) -> dict[str, Metric]:
             value=float(np.mean(found)), min=min(found), max=max(found), reason=reason
         )
     return combined
+
+
+def common_fields(
+    runs: Sequence[RunScore], names: Sequence[str], controls: ControlsDoc | None
+) -> dict[str, Any]:
+    """Return the fields of a `ScoreDoc` that are the same for every kind of system.
+
+    Parameters
+    ----------
+    runs : sequence of RunScore
+        The score of each generated file.
+    names : sequence of str
+        Names of the files.
+    controls : ControlsDoc, optional
+        Scores of the controls against the same reference.
+    """
+    failed = [failure for run in runs for failure in run.failed]
+    scores = controls.scores if controls else {}
+    return {
+        "n_generated": sum(run.n_generated for run in runs),
+        "n_scored": sum(run.n_scored for run in runs),
+        "failures": count_reasons(failed),
+        "failed": listed(failed),
+        "metrics": combine_runs(runs),
+        "distribution": combine_distributions(runs),
+        "controls": scores,
+        "floor": scores.get(FLOOR, {}),
+        "floor_n": controls.n_sampled if controls else None,
+        "per_run": [run.summary(name) for run, name in zip(runs, names, strict=True)],
+    }
 
 
 def combine_distributions(runs: Sequence[RunScore]) -> dict[str, float | None]:

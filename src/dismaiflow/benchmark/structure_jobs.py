@@ -13,12 +13,11 @@ from dismaiflow.benchmark.count_jobs import first_chunk
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.published import compare_with_published
 from dismaiflow.benchmark.runs import (
-    combine_distributions,
+    FLOOR,
     combine_metrics,
-    combine_runs,
+    common_fields,
     count_reasons,
     example,
-    listed,
 )
 from dismaiflow.benchmark.schemas import (
     AnalysedSet,
@@ -52,9 +51,6 @@ _CONVERGED = "converged"
 
 #: Name of the control that scores the validation set against the training set.
 VALIDATION_CONTROL = "validation"
-
-#: The control that is drawn from the features of the reference itself.
-FLOOR = "train-resample"
 
 
 @dataclass
@@ -127,11 +123,8 @@ class CollectStructureScoreMaker(Maker):
             runs.append(found.run)
             sets.append(found.energies)
             features.append(found.features)
-        failed = [failure for run in runs for failure in run.failed]
-        scores = controls.scores if controls else {}
-        distribution = combine_distributions(runs)
-        n_scored = sum(run.n_scored for run in runs)
         names = [one.name for one in generated]
+        common = common_fields(runs, names, controls)
         card = next((doc.potential for doc in relaxations if doc is not None), None)
         every = StructureFeatures.concatenate(features)
         findings = collect_findings(
@@ -148,23 +141,14 @@ class CollectStructureScoreMaker(Maker):
         energies = [e for one in sets for e in one.per_atom.values()]
         told = [*(marks or []), *_reference_marks(reference_relaxed)]
         return ScoreDoc(
+            **common,
             system=spec.name,
             protocol=protocol,
-            n_generated=sum(run.n_generated for run in runs),
-            n_scored=n_scored,
-            failures=count_reasons(failed),
-            failed=listed(failed),
-            metrics=combine_runs(runs),
             similarity=combine_metrics([run.similarity for run in runs]),
-            distribution=distribution,
-            distribution_reasons=explain_missing(distribution, n_scored),
-            controls=scores,
-            floor=scores.get(FLOOR, {}),
-            floor_n=controls.n_sampled if controls else None,
+            distribution_reasons=explain_missing(common["distribution"], common["n_scored"]),
             published=compare_with_published(
                 spec.name, reference.content_hash, protocol.name, card, told
             ),
-            per_run=[run.summary(name) for run, name in zip(runs, names, strict=True)],
             histograms=scorer.histograms(energies),
             findings=findings,
             marks=told,

@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 
 from dismaiflow.errors import DismaiError
+from dismaiflow.metrics.periodic import checked_structure
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -61,17 +62,12 @@ def published_rdf(
     DismaiError
         If there are no atoms to count, a number is not finite, or the cell has no volume.
     """
-    places = np.asarray(positions, dtype=float).reshape(-1, 3)
-    vectors = np.asarray(cell, dtype=float).reshape(3, 3)
-    every = np.ones(len(places), dtype=bool)
+    every = np.ones(np.size(positions) // 3, dtype=bool)
     around = every if centres is None else np.asarray(centres, dtype=bool)
     counted = every if neighbours is None else np.asarray(neighbours, dtype=bool)
     if not (around.any() and counted.any()):
         raise DismaiError("g(r) needs atoms to count around, and atoms to count")
-    if not (np.isfinite(places).all() and np.isfinite(vectors).all()):
-        raise DismaiError("a coordinate or cell length is NaN or infinite")
-    if abs(np.linalg.det(vectors)) < 1e-9:
-        raise DismaiError("the cell has no volume: g(r) needs a periodic cell")
+    places, vectors = checked_structure(positions, cell, "radial distributions")
     fractional, reduced = _supercell(places, vectors)
     inside = fractional - np.floor(fractional)
     heights = 1 / np.linalg.norm(np.linalg.inv(reduced), axis=0)

@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 
 from dismaiflow.errors import DismaiError
+from dismaiflow.metrics.periodic import checked_structure
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -123,7 +124,7 @@ def radial_distribution(
     DismaiError
         If there are no atoms, a number is not finite, or the cell has no volume.
     """
-    places, vectors = _checked(positions, cell)
+    places, vectors = checked_structure(positions, cell, "neighbours")
     if volume is not None and not (np.isfinite(volume) and volume > 0):
         raise DismaiError(f"a density needs a volume above 0 Å^3, not {volume}")
     if not (np.isfinite(bin_width) and 0 < bin_width <= r_max):
@@ -217,7 +218,7 @@ def neighbour_pairs(
     DismaiError
         If there are no atoms, a number is not finite, or the cell has no volume.
     """
-    places, vectors = _checked(positions, cell)
+    places, vectors = checked_structure(positions, cell, "neighbours")
     grid = _Grid.of(places, vectors, cutoff)
     counts = _count(*grid.arguments)
     ends = np.cumsum(counts)
@@ -286,20 +287,6 @@ class _Grid:
             self.reach,
             self.cutoff,
         )
-
-
-def _checked(
-    positions: ArrayLike, cell: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    places = np.asarray(positions, dtype=float).reshape(-1, 3)
-    vectors = np.asarray(cell, dtype=float)
-    if len(places) == 0:
-        raise DismaiError("a structure without atoms has no neighbours")
-    if not (np.isfinite(places).all() and np.isfinite(vectors).all()):
-        raise DismaiError("a coordinate or cell length is NaN or infinite")
-    if vectors.shape != (3, 3) or abs(np.linalg.det(vectors)) < 1e-9:
-        raise DismaiError("the cell has no volume: neighbours need a periodic cell")
-    return places, vectors
 
 
 @njit(cache=True, nogil=True)

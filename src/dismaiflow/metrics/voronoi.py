@@ -16,6 +16,7 @@ from numba import njit
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.metrics._dual_hull import BROKEN, OPEN, cell_faces
+from dismaiflow.metrics.periodic import checked_structure
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -93,7 +94,7 @@ def voronoi_cells(
         If there are no atoms, a number is not finite, the cell has no volume, two atoms lie at one
         place, or a cell cannot be built.
     """
-    places, vectors = checked_structure(positions, cell)
+    places, vectors = checked_structure(positions, cell, "Voronoi cells")
     chosen = np.arange(len(places)) if sites is None else np.asarray(sites, dtype=np.int64)
     inverse = np.linalg.inv(vectors)
     heights = 1 / np.linalg.norm(inverse, axis=0)
@@ -133,21 +134,6 @@ def voronoi_cells(
     centre = np.repeat(chosen, np.diff(starts))
     moved = images[:total] + (origin[centre] - origin[atoms]).astype(np.int64)
     return VoronoiCells(chosen, starts, atoms, moved, between[:total], angles, areas, float(cutoff))
-
-
-def checked_structure(
-    positions: ArrayLike, cell: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return positions and cell as arrays, or raise DismaiError if they make no structure."""
-    places = np.asarray(positions, dtype=float).reshape(-1, 3)
-    vectors = np.asarray(cell, dtype=float)
-    if len(places) == 0:
-        raise DismaiError("a structure without atoms has no Voronoi cells")
-    if not (np.isfinite(places).all() and np.isfinite(vectors).all()):
-        raise DismaiError("a coordinate or cell length is NaN or infinite")
-    if vectors.shape != (3, 3) or abs(np.linalg.det(vectors)) < 1e-9:
-        raise DismaiError("the cell has no volume: Voronoi cells need a periodic cell")
-    return places, vectors
 
 
 @njit(cache=True, nogil=True)
