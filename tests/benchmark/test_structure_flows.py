@@ -305,6 +305,10 @@ def test_generated_lattices(run_flow: Run, embedded: JobStore) -> None:
         taking = score(run_flow, embedded, SI, silicon(3, 1), one, own_cells=True, **options)
         assert taking.failures == {}
         assert taking.n_scored == 3
+        # Tables 1 and 2 have no such structures; Table S1 has.
+        assert "a cell of its own" in taking.marks[-1]
+        assert "a cell of its own" in str(taking.published.why_not)
+        assert "a cell of its own" not in str(refusing.published.why_not)
 
 
 def test_energies_of_structures_that_are_relaxed_already(run_flow: Run, embedded: JobStore) -> None:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 RELAXED_CONTROLS = ("rattled",)
 UNRELAXED_CONTROLS = ("rattled", "uniform-random")
 
+#: Says of a score that it does not belong to Tables 1 and 2.
+OWN_CELLS_MARK = "each generated structure kept a cell of its own, as those of Table S1"
+
 
 @dataclass
 class KnownReference:
@@ -233,7 +236,7 @@ class ScoreStructuresMaker(Maker):
             analysed,
             model,
             controls,
-            list(marks),
+            [*marks, *([OWN_CELLS_MARK] if own_cells else [])],
         )
         # Structures of a job that failed are counted as failed; the score goes on without them.
         collect.config.on_missing_references = OnMissing.NONE
