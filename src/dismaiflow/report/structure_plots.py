@@ -108,7 +108,7 @@ def motif_plot(table: MotifTable) -> Plot | None:
                 "symmetric": False,
                 "array": [max(share.high - share.generated, 0.0) for share in table.motifs],
                 "arrayminus": [max(share.generated - share.low, 0.0) for share in table.motifs],
-                "color": "@muted",
+                "color": "@ink",
                 "thickness": 1.2,
                 "width": 3,
             }
