@@ -188,6 +188,25 @@ def test_chunks_give_the_same_bits(sampling):
     assert backwards.to_bytes() == whole.select([9, 2]).to_bytes()
 
 
+def test_points_take_the_place_of_sampling():
+    points = np.array([[0.0, 0.25, 0.5], [1.0, 0.0, 0.75]])
+    made = lsc_lco().generate([5, 2], seed=3, points=points).structures
+    # 4 to 6 Å, and the whole of both vectors.
+    assert made.labels["thickness"].tolist() == [4.0, 6.0]
+    assert made.labels["shift_a"].tolist() == [0.25, 0.0]
+    assert made.labels["shift_b"].tolist() == [0.5, 0.75]
+    again = lsc_lco().generate([2], seed=3, points=points[1:]).structures
+    assert again.to_bytes() == made.select([1]).to_bytes()
+
+
+@pytest.mark.parametrize(
+    "points", [np.zeros((1, 3)), np.full((2, 3), 1.1), np.full((2, 3), np.nan)]
+)
+def test_points_that_do_not_fit(points):
+    with pytest.raises(DismaiError, match="2 structures need 2 points of the unit cube"):
+        lsc_lco().generate([0, 1], seed=0, points=points)
+
+
 def test_seeds_differ(thousand):
     other = lsc_lco().generate(range(5), seed=8).structures
     assert (other.positions != thousand.positions[: 5 * 264]).mean() > 0.4

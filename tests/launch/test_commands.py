@@ -66,11 +66,11 @@ def environment(dismai: Dismai, **more: object) -> dict[str, str]:
     return kept | {"HOME": str(dismai.home)} | {k: str(v) for k, v in more.items()}
 
 
-def rlaunch(dismai: Dismai, folder: Path, **more: object) -> subprocess.Popen[str]:
+def rlaunch(dismai: Dismai, folder: Path, *words: str, **more: object) -> subprocess.Popen[str]:
     """Start a plain ``rlaunch rapidfire`` in a folder."""
     folder.mkdir(exist_ok=True)
     return subprocess.Popen(
-        [str(RLAUNCH), "rapidfire"],
+        [str(RLAUNCH), "rapidfire", *words],
         cwd=folder,
         env=environment(dismai, **more),
         stdout=subprocess.PIPE,
@@ -79,9 +79,9 @@ def rlaunch(dismai: Dismai, folder: Path, **more: object) -> subprocess.Popen[st
     )
 
 
-def finish(process: subprocess.Popen[str]) -> str:
+def finish(process: subprocess.Popen[str], seconds: float = 180) -> str:
     """Wait for a worker and return what it said."""
-    said, _ = process.communicate(timeout=180)
+    said, _ = process.communicate(timeout=seconds)
     assert process.returncode == 0, said
     return said
 

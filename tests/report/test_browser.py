@@ -15,6 +15,7 @@ from tests.report.documents import (
     make_several,
     two_protocols,
 )
+from tests.report.relaxed_documents import amorphous_card, interface_card
 
 from dismaiflow.report.html import report_text
 
@@ -63,7 +64,7 @@ def visited(tmp_path_factory: pytest.TempPathFactory) -> Visit:
     hostile.provenance.model = "</script><script>throw 'injected'</script><b>&amp;"
     text = report_text(
         scores=[hostile, make_several(), make_bare()],
-        datasets=[make_card()],
+        datasets=[make_card(), interface_card(), amorphous_card()],
         controls={SYSTEM: two_protocols()},
         title="all of it",
     )
@@ -76,12 +77,13 @@ def test_everything_is_drawn_without_complaint(visited: Visit) -> None:
     check_quiet(visited)
     places = re.findall(r'id="(plot-\d+)" class="([^"]*)"', visited.dom)
     # Two scores have a dot plot, 13 histograms and failures, the bare one only failures; the
-    # dataset has order, autocorrelation and controls.
-    assert len(places) == 2 * 15 + 1 + 3
+    # alloy has order, autocorrelation and controls; the interfaces have energies, ends and
+    # progress, the blocks ends, coordination and g(r).
+    assert len(places) == 2 * 15 + 1 + 3 + 3 + 3
     assert all("js-plotly-plot" in classes for _, classes in places)
     assert visited.dom.count('class="main-svg"') >= len(places)
     canvases = re.findall(r"<canvas[^>]*>", visited.dom)
-    assert len(canvases) == 2 * 2
+    assert len(canvases) == 2 * 2 + 3 + 1
     assert all("data-view=" in canvas for canvas in canvases)
 
 

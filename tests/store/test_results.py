@@ -109,8 +109,20 @@ def test_dataset_row(jobstore: JobStore, results: ResultsStore) -> None:
         "seed": 5,
         "agreement": "agree",
         "n_effective": 20.5,
+        "potential": None,
+        "yield_percent": None,
         "n_warnings": 1,
     }
+
+
+def test_row_of_a_relaxed_dataset(jobstore: JobStore, results: ResultsStore) -> None:
+    """It names the potential, and the yield of the search."""
+    output = dataset_output()
+    output["card"]["protocol"]["relaxation"] = {"potential": {"name": "chgnet"}}
+    output["card"]["statistics"]["search"] = {"yield_percent": 45.5}
+    put(jobstore, job_document("d", output))
+    (row,) = results.datasets()
+    assert (row.potential, row.yield_percent) == ("chgnet", 45.5)
 
 
 def test_model_rows(jobstore: JobStore, results: ResultsStore) -> None:

@@ -70,6 +70,7 @@ class BenchmarkMaker(Maker):
         known: KnownReference | None = None,
         own_cells: bool = False,
         marks: Sequence[str] = (),
+        high: GeneratedSet | None = None,
     ) -> Flow:
         """Build the flow.
 
@@ -91,6 +92,8 @@ class BenchmarkMaker(Maker):
             A validation set, one of the controls.
         relaxation, known, own_cells, marks
             Of interfaces and amorphous systems: see `ScoreStructuresMaker.make`.
+        high : GeneratedSet, optional
+            Of interfaces: structures above the cut of the energy, one of the controls.
 
         Returns
         -------
@@ -115,7 +118,7 @@ class BenchmarkMaker(Maker):
                 known = KnownReference(**ready.output)
                 before.append(ready)
             others = self.structure_controls_maker.make(
-                spec, protocol, reference, validation, relaxation, known
+                spec, protocol, reference, validation, relaxation, known, high=high
             )
             before.append(others)
             beside = others.output

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from dismaiflow.benchmark.control_jobs import SampleControlMaker
 from dismaiflow.benchmark.feature_jobs import AnalyseSetMaker
+from dismaiflow.benchmark.held_out import HIGH_CONTROL
 from dismaiflow.benchmark.structure_jobs import (
     VALIDATION_CONTROL,
     CollectStructureControlsMaker,
@@ -291,6 +292,7 @@ class StructureControlsMaker(Maker):
         relaxation: RelaxationPlan | None = None,
         known: KnownReference | None = None,
         seed: int = 0,
+        high: GeneratedSet | None = None,
     ) -> Flow:
         """Build the flow.
 
@@ -302,12 +304,33 @@ class StructureControlsMaker(Maker):
             A validation set, scored like a generated one; relaxed if the reference is.
         seed : int
             Seed of the samples.
+        high : GeneratedSet, optional
+            Structures of the same search above the cut of the energy (section 2.5), likewise.
 
         Returns
         -------
         Flow
             Its output is a `ControlsDoc`.
         """
+        jobs = self.jobs(spec, protocol, reference, validation, relaxation, known, seed, high)
+        flow = Flow([*jobs], output=jobs[-1].output, name=f"{self.name} {spec.name}")
+        flow.update_metadata(
+            {"system": spec.name, "model": "controls", "protocol": protocol.key}, dynamic=True
+        )
+        return flow
+
+    def jobs(
+        self,
+        spec: SystemSpec,
+        protocol: ScoringProtocol,
+        reference: StructuresRef,
+        validation: GeneratedSet | None = None,
+        relaxation: RelaxationPlan | None = None,
+        known: KnownReference | None = None,
+        seed: int = 0,
+        high: GeneratedSet | None = None,
+    ) -> list[Job]:
+        """Return the jobs of the flow that `make` builds, that with the scores as the last."""
         steps = _Steps(self.relax_maker, self.analyse_maker, spec.self_contained(), protocol)
         ready = steps.reference(reference, relaxation, known)
         sets: dict[str, Any] = {}
@@ -320,12 +343,12 @@ class StructureControlsMaker(Maker):
             job.name = f"{self.sample_maker.name} {name} {spec.name}"
             steps.jobs.append(job)
             sets[name] = job.output
-        if validation is not None:
-            sets[VALIDATION_CONTROL] = validation
+        given = {VALIDATION_CONTROL: validation, HIGH_CONTROL: high}
+        sets |= {name: one for name, one in given.items() if one is not None}
         for name, one in sets.items():
             structures = one.structures
             if relaxation is not None:
-                moved = relaxation.reference if name == VALIDATION_CONTROL else move
+                moved = relaxation.reference if name in given else move
                 job = steps.relax(structures, reference, relaxation, moved, name)
                 relaxed[name] = job.output
                 structures = job.output.structures
@@ -346,11 +369,7 @@ class StructureControlsMaker(Maker):
         )
         collect.name = f"{self.collect_maker.name} {spec.name}"
         collect.config.on_missing_references = OnMissing.NONE
-        flow = Flow([*steps.jobs, collect], output=collect.output, name=f"{self.name} {spec.name}")
-        flow.update_metadata(
-            {"system": spec.name, "model": "controls", "protocol": protocol.key}, dynamic=True
-        )
-        return flow
+        return [*steps.jobs, collect]
 
 
 def potential_key(

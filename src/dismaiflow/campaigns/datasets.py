@@ -9,12 +9,14 @@ from jobflow import Flow, Job, Maker
 
 from dismaiflow.amorphous.flows import AmorphousSlicesMaker
 from dismaiflow.campaigns.alloy import AlloyBenchmarkMaker
+from dismaiflow.campaigns.relaxed import RelaxedBenchmarkMaker
 from dismaiflow.errors import DismaiError
 from dismaiflow.interfaces.flows import RandomInterfacesMaker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dismaiflow.potentials.store import PotentialRef
     from dismaiflow.store.structures import StructuresRef
     from dismaiflow.systems import SystemSpec
 
@@ -30,15 +32,18 @@ class DatasetsMaker(Maker):
     alloy_maker : AlloyBenchmarkMaker
         Makes alloys, with the scores of their controls.
     interface_maker : RandomInterfacesMaker
-        Makes interfaces.
+        Makes random interfaces, where no potential is given.
     amorphous_maker : AmorphousSlicesMaker
-        Makes amorphous systems.
+        Makes unrelaxed blocks, where no potential is given.
+    relaxed_maker : RelaxedBenchmarkMaker
+        Makes relaxed interfaces and amorphous systems, with the scores of their controls.
     """
 
     name: str = "datasets"
     alloy_maker: AlloyBenchmarkMaker = field(default_factory=AlloyBenchmarkMaker)
     interface_maker: RandomInterfacesMaker = field(default_factory=RandomInterfacesMaker)
     amorphous_maker: AmorphousSlicesMaker = field(default_factory=AmorphousSlicesMaker)
+    relaxed_maker: RelaxedBenchmarkMaker = field(default_factory=RelaxedBenchmarkMaker)
 
     def make(
         self,
@@ -46,6 +51,7 @@ class DatasetsMaker(Maker):
         seed: int = 0,
         n_structures: int | None = None,
         parents: Mapping[str, StructuresRef] | None = None,
+        potentials: Mapping[str, PotentialRef] | None = None,
     ) -> Flow:
         """Build the flow.
 
@@ -60,12 +66,15 @@ class DatasetsMaker(Maker):
         parents : dict of str to StructuresRef, optional
             By amorphous system: the structure in the store that is sliced. Without one it is made
             by melt-quench.
+        potentials : dict of str to PotentialRef, optional
+            By interface or amorphous system: what relaxes it, in the store. Without one the
+            structures are left as they are made.
 
         Returns
         -------
         Flow
-            Its output has ``datasets`` (`DatasetDoc` by system) and ``controls`` (by alloy, a dict
-            of `ControlsDoc` by protocol key).
+            Its output has ``datasets`` (`DatasetDoc` by system) and ``controls`` (by system, a dict
+            of `ControlsDoc` by protocol key; none for what is not relaxed).
 
         Raises
         ------
@@ -87,14 +96,20 @@ class DatasetsMaker(Maker):
             datasets |= made.output["datasets"]
             controls |= made.output["controls"]
         for spec in specs:
-            if spec.kind == "interface":
-                made = self.interface_maker.make(spec, seed, n_structures)
-            elif spec.kind == "amorphous":
-                parent = (parents or {}).get(spec.name)
-                made = self.amorphous_maker.make(spec, seed, n_structures, parent)
-            else:
+            if spec.kind == "alloy":
                 continue
+            parent = (parents or {}).get(spec.name)
+            potential = (potentials or {}).get(spec.name)
+            if potential is not None:
+                made = self.relaxed_maker.make(spec, potential, seed, n_structures, parent)
+                datasets[spec.name] = made.output["dataset"]
+                controls[spec.name] = made.output["controls"]
+            elif spec.kind == "interface":
+                made = self.interface_maker.make(spec, seed, n_structures)
+                datasets[spec.name] = made.output
+            else:
+                made = self.amorphous_maker.make(spec, seed, n_structures, parent)
+                datasets[spec.name] = made.output
             parts.append(made)
-            datasets[spec.name] = made.output
         name = parts[0].name if len(parts) == 1 else self.name
         return Flow(parts, output={"datasets": datasets, "controls": controls}, name=name)

@@ -10,6 +10,7 @@ import typer
 from dismaiflow.cli import dataset_options as options
 from dismaiflow.cli.console import MAX_SEED, err, out, print_json
 from dismaiflow.cli.inputs import find_system, read_parents
+from dismaiflow.cli.potentials import open_potentials, put_potentials
 from dismaiflow.cli.run import run_flow
 from dismaiflow.cli.submitting import Submit, Tags, check_place, open_place, submit_flow
 from dismaiflow.errors import DismaiError
@@ -56,13 +57,21 @@ def dataset(
     quench_rate: options.QuenchRate = None,
     quench_potential: options.QuenchPotential = None,
     split: options.Split = None,
+    potential: options.PotentialName = None,
+    device: options.Device = "cpu",
+    per_job: options.PerJob = 50,
+    pilot: options.Pilot = None,
+    max_structures: options.MaxStructures = None,
+    max_force_calls: options.MaxForceCalls = None,
+    search: options.Search = "random",
     submit: Submit = False,
     tags: Tags = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make datasets. Alloys of one temperature share their Monte Carlo runs.
 
-    Interfaces and amorphous structures are made as they are before any relaxation.
+    Interfaces and amorphous structures are made as they are before any relaxation, or relaxed with
+    --potential: interfaces until --n of them have low energy, the others in high.extxyz.
     """
     check_place(out_dir, submit)
     from dismaiflow.campaigns.datasets import DatasetsMaker
@@ -87,11 +96,19 @@ def dataset(
             protocol, split, quench_atoms, quench_rate, quench_potential
         ),
     )
+    opened = {}
+    if potential is not None:
+        budget = options.Budget(pilot, max_structures, max_force_calls)
+        maker.relaxed_maker = options.relaxed_maker(
+            maker.interface_maker, maker.amorphous_maker, budget, search, device, per_job, controls
+        )
+        opened = open_potentials(specs, potential, device, here=not submit)
     if out_dir is not None:
         check_targets(out_dir, specs)
     with open_place(submit) as place:
         parents = read_parents(specs, parent, place.store)
-        flow = maker.make(specs, seed, n, parents)
+        stored = put_potentials(place.store, potential, opened)
+        flow = maker.make(specs, seed, n, parents, stored)
         if submit:
             submit_flow(flow, place, tags or (), json)
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -15,13 +15,22 @@ if TYPE_CHECKING:
 
     from dismaiflow.amorphous.flows import AmorphousSlicesMaker
     from dismaiflow.campaigns.alloy import AlloyBenchmarkMaker
+    from dismaiflow.campaigns.relaxed import RelaxedBenchmarkMaker
     from dismaiflow.interfaces.flows import RandomInterfacesMaker
     from dismaiflow.systems import SystemSpec
 
 _ALLOYS, _INTERFACES, _AMORPHOUS = "Alloys", "Interfaces", "Amorphous systems"
+_RELAXED = "Interfaces and amorphous systems"
+_SEARCH = "Interfaces with a potential"
 
-#: By heading of the help, the kind of system that its options are for.
-_KIND_OF = {_ALLOYS: "alloy", _INTERFACES: "interface", _AMORPHOUS: "amorphous"}
+#: By heading of the help, the kinds of systems that its options are for.
+_KINDS_OF = {
+    _ALLOYS: ("alloy",),
+    _INTERFACES: ("interface",),
+    _SEARCH: ("interface",),
+    _AMORPHOUS: ("amorphous",),
+    _RELAXED: ("interface", "amorphous"),
+}
 
 
 def _alloy(**settings: Any) -> Any:
@@ -43,8 +52,50 @@ AnnealPasses = Annotated[
 ]
 Sampler = Annotated[str, _alloy(help="independent runs, or exchange: with replica exchange.")]
 Thinning = Annotated[str, _alloy(help="none, or independent: snapshots a correlation time apart.")]
-Controls = Annotated[bool, _alloy(help="Score the controls and keep them with the dataset.")]
+Controls = Annotated[
+    bool,
+    typer.Option(help="Score the controls and keep them with a dataset of alloys or relaxed."),
+]
 NControl = Annotated[int | None, _alloy(min=1, help="Structures drawn of each control.")]
+
+PotentialName = Annotated[
+    str | None,
+    typer.Option(
+        "--potential",
+        metavar="P",
+        help="Relax the structures with sw, tersoff, chgnet, matgl:DIR, quippy:XML, command:FILE "
+        "or module:callable. Interfaces are searched until --n have low energy.",
+        rich_help_panel=_RELAXED,
+    ),
+]
+Device = Annotated[
+    str, typer.Option(help="cpu or cuda, on which P computes.", rich_help_panel=_RELAXED)
+]
+PerJob = Annotated[
+    int,
+    typer.Option(
+        "--per-job", min=1, help="Structures that one job relaxes.", rich_help_panel=_RELAXED
+    ),
+]
+
+
+def _search(*names: str, **settings: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=_SEARCH, **settings)
+
+
+Pilot = Annotated[
+    int | None,
+    _search(min=1, help="Structures that fix the reference energy; --n by default, at most 100."),
+]
+MaxStructures = Annotated[
+    int | None, _search(min=2, help="Budget: structures tried; 20 for each of --n by default.")
+]
+MaxForceCalls = Annotated[
+    int | None, _search(min=1, help="Budget: evaluations of the potential; none by default.")
+]
+Search = Annotated[
+    str, _search(help="random: the paper's; mutation or surrogate learn from what was found.")
+]
 
 Placement = Annotated[
     str,
@@ -77,6 +128,14 @@ Split = Annotated[
 ]
 
 
+class Budget(NamedTuple):
+    """How much a search may try; see `dismaiflow.campaigns.interfaces.InterfaceDatasetMaker`."""
+
+    n_pilot: int | None
+    max_structures: int | None
+    max_force_calls: int | None
+
+
 def check_parent(context: typer.Context, specs: Sequence[SystemSpec]) -> None:
     """Refuse a parent together with how one would be made.
 
@@ -107,13 +166,18 @@ def check_kinds(context: typer.Context, specs: Sequence[SystemSpec]) -> None:
     """
     kinds = {spec.kind for spec in specs}
     for parameter in context.command.params:
-        kind = _KIND_OF.get(getattr(parameter, "rich_help_panel", None) or "")
+        panel = getattr(parameter, "rich_help_panel", None) or ""
+        meant = _KINDS_OF.get(panel, ())
         source = context.get_parameter_source(parameter.name or "")
         given = source is not None and source.name != "DEFAULT"
-        if given and kind is not None and kind not in kinds:
+        if given and meant and not kinds.intersection(meant):
             raise DismaiError(
-                f"{parameter.opts[0]} is for systems of kind {kind}; "
+                f"{parameter.opts[0]} is for systems of kind {' or '.join(meant)}; "
                 f"{', '.join(spec.name for spec in specs)} is of kind {', '.join(sorted(kinds))}"
+            )
+        if given and panel == _SEARCH and context.params.get("potential") is None:
+            raise DismaiError(
+                f"{parameter.opts[0]} is for a search, which needs --potential P to relax"
             )
 
 
@@ -213,6 +277,76 @@ def amorphous_maker(
         if potential is None
         else one_of("--quench-potential", potential, potentials),
     )
+
+
+def relaxed_maker(
+    interfaces: RandomInterfacesMaker,
+    amorphous: AmorphousSlicesMaker,
+    budget: Budget,
+    search: str,
+    device: str,
+    per_job: int,
+    controls: bool,
+) -> RelaxedBenchmarkMaker:
+    """Turn the options of relaxed datasets into a Maker.
+
+    Parameters
+    ----------
+    interfaces, amorphous
+        Makers of what is relaxed, with their options.
+    budget : Budget
+        Of a search.
+    search : str
+        How structures are proposed.
+    device : str
+        Of PyTorch.
+    per_job : int
+        Structures that one job relaxes.
+    controls : bool
+        Whether controls are scored.
+
+    Raises
+    ------
+    DismaiError
+        If a word is unknown, or does not go with the protocol.
+    """
+    from dismaiflow.benchmark.structure_flows import StructureControlsMaker
+    from dismaiflow.campaigns.amorphous import AmorphousDatasetMaker
+    from dismaiflow.campaigns.interface_search import SearchPartMaker
+    from dismaiflow.campaigns.interfaces import InterfaceDatasetMaker
+    from dismaiflow.campaigns.relaxed import RelaxedBenchmarkMaker, ScoreControlsMaker
+    from dismaiflow.potentials.jobs import RelaxPartMaker, RelaxSetMaker
+    from dismaiflow.settings import load_settings
+
+    method = one_of("--search", search, ("random", "mutation", "surrogate"))
+    if interfaces.protocol == "published" and method != "random":
+        raise DismaiError(f"--search {method} needs --protocol corrected")
+    if interfaces.exchanges is not None:
+        raise DismaiError(
+            "--exchanges is for random structures: leave out --potential, or set key "
+            "'exchanges.in_dataset' in the YAML file"
+        )
+    settings = load_settings()
+    scored = StructureControlsMaker(n=settings.N_CONTROL, n_relaxed=settings.N_CONTROL_RELAXED)
+    maker = RelaxedBenchmarkMaker(
+        interface_maker=InterfaceDatasetMaker(
+            protocol=interfaces.protocol,
+            method=method,
+            sampling=interfaces.sampling,
+            n_pilot=budget.n_pilot,
+            max_structures=budget.max_structures,
+            max_force_calls=budget.max_force_calls,
+        ),
+        amorphous_maker=AmorphousDatasetMaker(slices_maker=amorphous),
+        controls_maker=ScoreControlsMaker(controls_maker=scored),
+    )
+    if not controls:
+        maker.protocols = ()
+    maker.interface_maker.search_maker.structures_per_job = per_job
+    maker = maker.update_kwargs({"structures_per_job": per_job}, class_filter=RelaxSetMaker)
+    for part in (SearchPartMaker, RelaxPartMaker):
+        maker = maker.update_kwargs({"device": device}, class_filter=part)
+    return maker
 
 
 def check_protocol(protocol: str) -> Any:

@@ -238,6 +238,8 @@ def _score_cells(row: Any) -> dict[str, Any]:
 
 
 def _dataset_cells(row: Any) -> dict[str, Any]:
+    # Columns only where a dataset was relaxed, or searched for.
+    relaxed = {"potential": row.potential, "yield %": row.yield_percent}
     return {
         "date (UTC)": _day(row.date),
         "system": row.system,
@@ -246,6 +248,7 @@ def _dataset_cells(row: Any) -> dict[str, Any]:
         "seed": row.seed,
         "runs": row.agreement,
         "N_eff": row.n_effective,
+        **{name: value for name, value in relaxed.items() if value is not None},
         "train hash": row.content_hashes.get("train", "")[:12],
         "run": row.run_id,
         "uuid": row.uuid[:8],

@@ -76,10 +76,14 @@ class FinishedRun:
         from jobflow.core.reference import find_and_resolve_references
 
         try:
-            return find_and_resolve_references(output, self.store)
+            found = find_and_resolve_references(output, self.store)
         except (ValueError, KeyError) as error:
             first = self.errors[0] if self.errors else f"the run left no result ({error})"
             raise DismaiError(first) from error
+        # A job that was to be replaced by others leaves nothing where these failed.
+        if found is None:
+            raise DismaiError(self.errors[0] if self.errors else "the run left no result")
+        return found
 
     def tell_failures(self) -> None:
         """Print the errors of jobs that the run could do without."""

@@ -14,12 +14,12 @@ from dismaiflow.cli.inputs import (
     read_reference,
     reference_name,
 )
+from dismaiflow.cli.potentials import check_device
 from dismaiflow.cli.run import run_flow
 from dismaiflow.cli.scoring import (
     Moving,
     Question,
     build_flow,
-    check_device,
     open_for,
     store_potential,
     try_potential,

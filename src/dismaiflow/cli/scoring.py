@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dismaiflow.errors import DismaiError, one_line
+from dismaiflow.errors import DismaiError
 from dismaiflow.settings import load_settings
 
 if TYPE_CHECKING:
@@ -94,28 +94,6 @@ def open_for(spec: SystemSpec, moving: Moving) -> Potential | None:
     return open_potential(moving.potential, spec.species)
 
 
-def check_device(device: str) -> None:
-    """Refuse a device that this machine does not have.
-
-    Raises
-    ------
-    DismaiError
-        If it is neither the CPU nor a GPU that PyTorch finds.
-    """
-    if device == "cpu":
-        return
-    try:
-        import torch
-
-        torch.empty(0, device=device)
-    except ImportError:
-        raise DismaiError(
-            f"--device {device} needs PyTorch: pip install 'dismaiflow[potentials]'"
-        ) from None
-    except (RuntimeError, AssertionError) as error:
-        raise DismaiError(f"--device {device}: {one_line(error)}") from None
-
-
 def try_potential(potential: Potential | None, store: JobStore, reference: StructuresRef) -> None:
     """Compute the first reference structure, so that what does not work is known at once.
 
@@ -124,29 +102,15 @@ def try_potential(potential: Potential | None, store: JobStore, reference: Struc
     DismaiError
         If the potential, or its client in another environment, does not answer.
     """
+    from dismaiflow.cli.potentials import check_scratch
     from dismaiflow.potentials.names import check_answers
     from dismaiflow.store.structures import get_chunk
 
     if potential is not None:
-        _check_scratch()
+        check_scratch()
         first = get_chunk(store, reference.chunks[0]).atoms(0)
         first.pbc = True  # as relaxations take it
         check_answers(potential, first)
-
-
-def _check_scratch() -> None:
-    """Refuse a SCRATCH_DIR in which relaxations could not note what is finished."""
-    import tempfile
-
-    from dismaiflow.structures.files import explain_os_error
-
-    folder = load_settings().SCRATCH_DIR
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(4096))
-    except OSError as error:
-        raise DismaiError(f"{explain_os_error(error, folder)} (DISMAI_SCRATCH_DIR)") from None
 
 
 def store_potential(
@@ -206,6 +170,8 @@ def build_flow(
     device: str,
 ) -> Flow:
     """Build the flow of a score, of what is not known yet."""
+    from dismaiflow.benchmark.flows import VALIDATION_CONTROL
+    from dismaiflow.benchmark.held_out import HIGH_CONTROL
     from dismaiflow.benchmark.known import known_reference
     from dismaiflow.benchmark.maker import BenchmarkMaker
     from dismaiflow.potentials.jobs import RelaxPartMaker
@@ -221,9 +187,12 @@ def build_flow(
             asked.spec, asked.protocol, asked.reference, asked.treatment.relaxation, store
         )
     controls: ControlsDoc | bool = False
-    validation = None
+    validation = high = None
     if with_controls:
-        validation = _validation(asked, store, maker)
+        n_relaxed = maker.structure_controls_maker.n_relaxed
+        chunk_size = maker.alloy_controls_maker.sample_maker.chunk_size
+        kept = _held_out(asked, store, n_relaxed, chunk_size)
+        validation, high = kept.get(VALIDATION_CONTROL), kept.get(HIGH_CONTROL)
         like = _treated_like(asked, maker, known, validation)
         controls = True if like is None else _kept_controls(asked, store, like) or True
     return maker.make(
@@ -239,6 +208,7 @@ def build_flow(
         known,
         own_cells,
         asked.treatment.marks,
+        high,
     )
 
 
@@ -292,21 +262,23 @@ def _has_validation(dataset: Dataset | None) -> bool:
     return dataset is not None and "val" in dataset.card.counts
 
 
-def _validation(asked: Question, store: JobStore, maker: BenchmarkMaker) -> GeneratedSet | None:
-    """Store the validation set; of one that must be relaxed, as much as of another control."""
+def _held_out(
+    asked: Question, store: JobStore, n_relaxed: int, chunk_size: int
+) -> dict[str, GeneratedSet]:
+    """Store those sets of the dataset that are scored as controls."""
     import numpy as np
 
     from dismaiflow.benchmark.collecting import store_generated
-    from dismaiflow.benchmark.flows import VALIDATION_CONTROL
+    from dismaiflow.benchmark.held_out import held_out
 
-    if asked.dataset is None or not _has_validation(asked.dataset):
-        return None
-    structures = asked.dataset.read("val")
-    relaxation = asked.treatment.relaxation
-    if relaxation is not None and relaxation.reference:
-        most = maker.structure_controls_maker.n_relaxed
-        structures = structures.select(np.arange(min(most, len(structures))))
-    if len(structures) == 0:
-        return None
-    chunk_size = maker.alloy_controls_maker.sample_maker.chunk_size
-    return store_generated(store, VALIDATION_CONTROL, structures, chunk_size)
+    dataset = asked.dataset
+    chosen = {}
+    if dataset is not None:
+        chosen = held_out(dataset.card.counts, asked.treatment.relaxation, n_relaxed)
+    return {
+        control: store_generated(
+            store, control, dataset.read(part.name).select(np.arange(part.n)), chunk_size
+        )
+        for control, part in chosen.items()
+        if dataset is not None
+    }

@@ -167,6 +167,7 @@ class RandomInterfaces:
         n_total: int | None = None,
         sampling: SamplingKind = "random",
         exchanges: bool | None = None,
+        points: NDArray[np.float64] | None = None,
     ) -> Generated:
         """Make structures; each depends on the seed and its index alone.
 
@@ -190,6 +191,9 @@ class RandomInterfaces:
         exchanges : bool, optional
             Whether ions of region and substrate are exchanged; by default as the spec says of
             the dataset (``exchanges.in_dataset``).
+        points : ndarray, shape (n_indices, 3), optional
+            Points of the unit cube, thickness and shifts as shares of their ranges, one for each
+            index: in the place of `sampling`.
 
         Returns
         -------
@@ -204,12 +208,20 @@ class RandomInterfaces:
         ------
         DismaiError
             If exchanges are asked for that the spec does not describe, the sampling is unknown,
-            or not one of the structures 0 to `GIVE_UP_AFTER` - 1 can be made.
+            the points are not one in the unit cube for each index, or not one of the structures
+            0 to `GIVE_UP_AFTER` - 1 can be made.
         """
         wanted = [int(i) for i in indices]
         total = max(wanted, default=-1) + 1 if n_total is None else n_total
         swaps = self._exchanges(exchanges)
-        points = unit_points(sampling, wanted, seed, total)
+        if points is None:
+            points = unit_points(sampling, wanted, seed, total)
+        elif points.shape != (len(wanted), 3) or not ((points >= 0) & (points <= 1)).all():
+            raise DismaiError(
+                f"{len(wanted)} structures need {len(wanted)} points of the unit cube; the shape "
+                f"of those given is {points.shape}, with values from {np.min(points, initial=0):g}"
+                f" to {np.max(points, initial=0):g}"
+            )
         design = thickness_and_shift(points, self.parts.region)
         made: list[_Single] = []
         kept: list[int] = []

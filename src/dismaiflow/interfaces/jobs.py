@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 from jobflow import Maker
 
 from dismaiflow.errors import DismaiError
+from dismaiflow.interfaces.built import built_generator, built_system
 from dismaiflow.interfaces.duplicates import find_duplicates
-from dismaiflow.interfaces.generator import FailedPlacement, RandomInterfaces
+from dismaiflow.interfaces.generator import FailedPlacement
 from dismaiflow.interfaces.schemas import RandomInterfacesDoc
 from dismaiflow.interfaces.statistics import geometry_facts, set_facts
-from dismaiflow.interfaces.system import InterfaceSystem
 from dismaiflow.interfaces.validity import check_structures
 from dismaiflow.jobs import dismai_job
 from dismaiflow.progress import report as report_progress
@@ -65,7 +64,7 @@ class RandomInterfacesPartMaker(Maker):
         first, last : int
             Index of the first structure, and of the one after the last.
         """
-        generator = _generator(spec.to_yaml())
+        generator = built_generator(spec)
         task = f"random interfaces {spec.name}"
         parts: list[StructureSet] = []
         failed: list[FailedPlacement] = []
@@ -137,7 +136,7 @@ class AssembleInterfacesMaker(Maker):
         if len(whole) < 2:
             reason = failed[0].reason if failed else "its jobs failed"
             raise DismaiError(f"{spec.name}: no dataset of {len(whole)} structures ({reason})")
-        system = _built(spec.to_yaml())
+        system = built_system(spec)
         problems = {
             whole.ids[i]: found for i, found in enumerate(check_structures(whole, system)) if found
         }
@@ -156,7 +155,7 @@ class AssembleInterfacesMaker(Maker):
             cell=system.host.cell.tolist(),
             counts={name: len(part) for name, part in sets.items()},
             content_hashes={name: part.content_hash for name, part in sets.items()},
-            protocol=_protocol(spec, draw, protocol),
+            protocol=random_protocol(spec, draw, protocol),
             seeds={"seed": draw["seed"]},
             versions=package_versions(_VERSIONED),
             statistics={
@@ -184,21 +183,18 @@ class AssembleInterfacesMaker(Maker):
         )
 
 
-@lru_cache(maxsize=8)
-def _built(yaml: str) -> InterfaceSystem:
-    """Build the slabs of a spec once in a process; they take longer than the structures."""
-    return InterfaceSystem.from_spec(SystemSpec.from_yaml(yaml))
+def random_protocol(spec: SystemSpec, draw: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return how random structures were made, for a card.
 
-
-@lru_cache(maxsize=8)
-def _generator(yaml: str) -> RandomInterfaces:
-    """Keep the tables of a generator between jobs of a process too."""
-    system = _built(yaml)
-    return RandomInterfaces(system.host, system.spec.interface, system.spec.species)
-
-
-def _protocol(spec: SystemSpec, draw: dict[str, Any], name: str) -> dict[str, Any]:
-    """Collect how the structures were made."""
+    Parameters
+    ----------
+    spec : SystemSpec
+        The interface.
+    draw : dict
+        ``sampling`` and ``exchanges`` of `RandomInterfaces.generate`.
+    name : str
+        Of the protocol.
+    """
     region, exchanges = spec.interface.region, spec.interface.exchanges
     wanted = draw["exchanges"]
     exchanged = exchanges is not None and (exchanges.in_dataset if wanted is None else wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dismaiflow.report.dots import controls_plot
-from dismaiflow.report.facts import fact_text
+from dismaiflow.report.facts import dataset_size, is_hash, setting_groups
 from dismaiflow.report.markup import Html, Page, code, details, group_row, join, table, tag
 from dismaiflow.report.pieces import card, cards, remark_list, row_name, value_cells, value_row
 from dismaiflow.report.plots import autocorrelation_plot, order_plot
@@ -19,6 +19,7 @@ from dismaiflow.report.rows import (
     published_heading,
     published_rows,
 )
+from dismaiflow.report.search_section import relaxed_cards
 from dismaiflow.report.structure_section import structure_section
 from dismaiflow.report.tables import card_warnings
 from dismaiflow.report.words import (
@@ -180,6 +181,9 @@ def _summary(dataset: DatasetCard) -> Html:
     name = dataset.protocol.get("name") or dataset.protocol.get("protocol")
     if name:
         text += f" by the {name} protocol"
+    stage = dataset.protocol.get("stage")
+    if stage:
+        text += f": {stage}"
     return tag("p", f"{text}.", class_="lead")
 
 
@@ -192,8 +196,11 @@ def _cell(dataset: DatasetCard) -> str:
 
 
 def _cards(dataset: DatasetCard) -> Html:
-    sets = [f"{name}: {n:,}" for name, n in dataset.counts.items()]
-    members = [card("structures", f"{sum(dataset.counts.values()):,}", sets)]
+    sets = [
+        f"{name}: {n:,}{' more' if name == 'high' else ''}" for name, n in dataset.counts.items()
+    ]
+    members = [card("structures", f"{dataset_size(dataset):,}", sets)]
+    members += relaxed_cards(dataset)
     sampling: dict[str, Any] = dataset.statistics.get("sampling") or {}
     selection: dict[str, Any] = dataset.statistics.get("selection") or {}
     if selection.get("n_independent") is not None:
@@ -274,13 +281,15 @@ def _provenance(page: Page, dataset: DatasetCard) -> Html:
     settings = {**dataset.protocol, **dataset.seeds}
     if settings.get("protocol") == settings.get("name"):
         settings.pop("protocol", None)
-    rows: list[Sequence[object]] = [
-        [_SETTINGS.get(key, key.replace("_", " ")), fact_text(value)]
-        for key, value in settings.items()
-    ]
+    groups = dict(setting_groups(settings))
+    rows = [[_SETTINGS.get(key, key.replace("_", " ")), text] for key, text in groups.pop("", [])]
     rows.append(["made", dataset.created])
     versions = ", ".join(f"{name} {version}" for name, version in dataset.versions.items())
     rows.append(["versions", versions])
+    lines: list[Sequence[object] | Html] = [*rows]
+    for heading, group in groups.items():
+        lines.append(group_row(heading, 2))
+        lines += [[label, code(text) if is_hash(text) else text] for label, text in group]
     files = [
         [
             f"{name}.extxyz",
@@ -291,4 +300,4 @@ def _provenance(page: Page, dataset: DatasetCard) -> Html:
         for name, n in dataset.counts.items()
     ]
     head = ["file", "structures", "SHA-256", "content hash"]
-    return join([page.heading(3, "Provenance"), table([], rows, "facts"), table(head, files)])
+    return join([page.heading(3, "Provenance"), table([], lines, "facts"), table(head, files)])

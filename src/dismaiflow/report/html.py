@@ -7,6 +7,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from dismaiflow.report.dataset_section import controls_section, dataset_section
+from dismaiflow.report.facts import dataset_size
 from dismaiflow.report.markup import Html, Page, escape, inline_json, join, table, tag
 from dismaiflow.report.ranks_section import ranks_section
 from dismaiflow.report.rows import (
@@ -183,7 +184,7 @@ def _datasets_overview(
         rows.append(
             [
                 tag("a", card.system, href=link),
-                f"{sum(card.counts.values()):,}",
+                f"{dataset_size(card):,}",
                 NOTHING if independent is None else f"{independent:,}",
                 sampling.get("agreement") or NOTHING,
                 *_landmarks(scored),

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from dismaiflow.report.facts import card_facts
+from dismaiflow.report.facts import card_facts, relaxed_facts
 from dismaiflow.report.grid import MARKED, Block, draw
 from dismaiflow.report.remarks import metric_reasons, score_remarks
 from dismaiflow.report.rows import (
@@ -51,6 +51,9 @@ _METRICS_ABREAST = 3
 
 #: Protocols whose controls fit beside each other.
 _PROTOCOLS_ABREAST = 2
+
+#: Signs for which a pipe may have no place.
+_PLAIN = str.maketrans({"²": "^2", "Å": "A", "−": "-"})
 
 _CONTROL, _PUBLISHED = "yellow", ""
 _WARNING = "bold red"
@@ -153,8 +156,8 @@ def _alloy_table(cards: Sequence[DatasetCard]) -> list[RenderableType]:
 def _facts_table(card: DatasetCard) -> list[RenderableType]:
     """Return what the card of another kind of system says, a line for each fact."""
     grid = Table.grid(padding=(0, 2))
-    for label, text in [("structures", _counts(card)), *card_facts(card)]:
-        grid.add_row(Text(label, style="dim"), Text(text))
+    for label, text in [("structures", _counts(card)), *relaxed_facts(card), *card_facts(card)]:
+        grid.add_row(Text(label, style="dim"), Text(text.translate(_PLAIN)))
     return [Text(f"{card.system}", style="bold"), grid]
 
 

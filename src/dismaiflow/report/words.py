@@ -58,6 +58,7 @@ _CONTROLS = {
     "random-occupancy": "the training lattice, its species shuffled",
     "rattled": "training structures with 0.1 Å of noise",
     "uniform-random": "atoms anywhere in the cell",
+    "high-energy": "structures of the same search above the cut of the energy",
 }
 
 #: The control that shows the floor, and the one that knows the lattice but no order.

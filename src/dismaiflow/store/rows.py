@@ -41,6 +41,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "output.card.seeds",
         "output.card.statistics.sampling.agreement",
         "output.card.statistics.sampling.n_effective",
+        "output.card.statistics.search.yield_percent",
         "output.card.warnings",
         "output.card.created",
         "output.card.versions",
@@ -130,6 +131,10 @@ class DatasetRow(Row):
     seed: int | None = Field(None, description="of the whole dataset")
     agreement: str | None = Field(None, description="whether the runs agree")
     n_effective: float | None = Field(None, description="independent snapshots in all runs")
+    potential: str | None = Field(None, description="with which its structures were relaxed")
+    yield_percent: float | None = Field(
+        None, description="structures of low energy among those that a search tried, %"
+    )
     n_warnings: int = Field(0, description="warnings on the card")
 
 
@@ -277,6 +282,8 @@ def _score(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _dataset(values: Mapping[str, Any]) -> dict[str, Any]:
     seeds = values["output.card.seeds"] or {}
+    protocol = values["output.card.protocol"] or {}
+    potential = (protocol.get("relaxation") or {}).get("potential") or {}
     sampling = "output.card.statistics.sampling"
     return {
         "system": values["output.system"],
@@ -284,10 +291,12 @@ def _dataset(values: Mapping[str, Any]) -> dict[str, Any]:
         "composition": values["output.card.composition"] or {},
         "counts": values["output.card.counts"],
         "content_hashes": values["output.card.content_hashes"] or {},
-        "protocol": (values["output.card.protocol"] or {}).get("name"),
+        "protocol": protocol.get("name"),
         "seed": seeds.get("seed"),
         "agreement": values[f"{sampling}.agreement"],
         "n_effective": values[f"{sampling}.n_effective"],
+        "potential": potential.get("name"),
+        "yield_percent": values["output.card.statistics.search.yield_percent"],
         "n_warnings": len(values["output.card.warnings"] or []),
         "versions": values["output.card.versions"],
         "created": values["output.card.created"],

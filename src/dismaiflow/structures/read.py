@@ -243,7 +243,14 @@ def _one_line(error: Exception) -> str:
 
 
 def _shared_numbers(structures: list[Atoms]) -> dict[str, np.ndarray]:
-    """Collect the numbers that every frame carries in its comment line."""
+    """Collect the numbers that every frame carries in its comment line.
+
+    ASE keeps an energy there apart, as that of a calculation.
+    """
+    for atoms in structures:
+        energy = (atoms.calc.results if atoms.calc else {}).get("energy")
+        if energy is not None:
+            atoms.info.setdefault("energy", float(energy))
     shared = set.intersection(*(set(a.info) for a in structures)) if structures else set()
     columns = {}
     for key in sorted(shared):

@@ -5,6 +5,8 @@
   const SEGMENTS = 12; // pieces of a cell edge, each with its own depth
   const SPRITE = 96; // pixels of a drawn atom
   const TALL = 1.4; // slabs, longer along c than along a and b by so much, stand upright at first
+  const FULL = 0.85; // share of the cell below which atoms are shown without the vacuum
+  const ROOM = 1; // Å around them
   const lengths = Object.values(structures).map((s) => s.cell.map((row) => Math.hypot(...row)));
   const START = lengths.some(([a, b, c]) => c > TALL * Math.max(a, b))
     ? multiply(turn(0, -1.4), turn(2, 0.35))
@@ -77,13 +79,32 @@
     return found;
   }
 
+  // Centre and half the size of what is shown: the cell, of a slab with vacuum the atoms.
+  function frame({ cell, positions }) {
+    const [a, b, c] = cell;
+    const height = Math.hypot(...c);
+    const heights = positions.map((p) => (p[0] * c[0] + p[1] * c[1] + p[2] * c[2]) / height);
+    const low = Math.min(...heights) - ROOM;
+    const high = Math.max(...heights) + ROOM;
+    const isSlab = height > TALL * Math.max(Math.hypot(...a), Math.hypot(...b));
+    const cut = isSlab && high - low < FULL * height;
+    const middle = cut ? (low + high) / 2 / height : 0.5;
+    const centre = c.map((x, i) => (a[i] + b[i]) / 2 + middle * x);
+    const across = Math.max(
+      Math.hypot(...a.map((x, i) => x + b[i])),
+      Math.hypot(...a.map((x, i) => x - b[i])),
+    );
+    const whole = Math.hypot(...c.map((x, i) => a[i] + b[i] + x));
+    // Seen from a little above, a slab is higher than its atoms.
+    const slab = Math.max(1.1 * across, high - low + 0.3 * across);
+    return { centre, size: (cut ? slab : whole) / 2 || 1 };
+  }
+
   class View {
     constructor(canvas, data) {
       this.canvas = canvas;
       this.data = data;
-      const corner = [0, 1, 2].map((x) => data.cell[0][x] + data.cell[1][x] + data.cell[2][x]);
-      this.centre = corner.map((x) => x / 2);
-      this.size = Math.hypot(...corner) / 2 || 1;
+      Object.assign(this, frame(data));
       this.edges = edges(data.cell);
       canvas.dataset.atoms = data.atoms.length;
     }

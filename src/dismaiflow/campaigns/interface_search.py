@@ -1,0 +1,418 @@
+"""Jobs that search for interfaces of low energy, round by round."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jobflow import Maker, Response
+
+from dismaiflow.campaigns.interface_cards import SearchResult, interface_dataset
+from dismaiflow.campaigns.schemas import SearchPartDoc, SearchState
+from dismaiflow.errors import DismaiError
+from dismaiflow.interfaces.built import built_generator, built_system
+from dismaiflow.interfaces.duplicates import find_duplicates
+from dismaiflow.interfaces.energy import interface_area
+from dismaiflow.interfaces.integrity import RelaxedChecks
+from dismaiflow.interfaces.ledger import INTACT, SearchLedger
+from dismaiflow.interfaces.proposals import propose_structures
+from dismaiflow.interfaces.rating import LOW, Rater
+from dismaiflow.interfaces.search import (
+    Decision,
+    ReferenceEnergy,
+    SearchSettings,
+    decide,
+)
+from dismaiflow.jobs import CATEGORY_KEY, dismai_job, ended_by
+from dismaiflow.potentials.store import PotentialRef, fetch_potential
+from dismaiflow.potentials.treatment import RelaxationRequest, Workplace, treat_structures
+from dismaiflow.progress import report
+from dismaiflow.settings import load_settings
+from dismaiflow.store.blobs import current_jobstore, get_blob, put_blob
+from dismaiflow.store.datasets import DatasetDoc
+from dismaiflow.store.structures import (
+    StructuresRef,
+    get_structures,
+    put_manifest,
+    put_structures,
+)
+from dismaiflow.structures.structure_set import INDEX_LABEL, StructureSet
+from dismaiflow.systems import SystemSpec
+from dismaiflow.systems.blocks import EnergyFilter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dismaiflow.interfaces.system import InterfaceSystem
+    from dismaiflow.potentials.table import RelaxationTable
+
+#: Kind under which ledgers are stored.
+LEDGER_KIND = "search_ledger"
+
+#: Status of a structure for which the region had no room.
+NO_ROOM = "no_room"
+
+#: Between the name of a judge and the number of structures that it judges.
+_AT = " at "
+
+#: Labels of starting structures that relaxed ones keep.
+_KEPT_LABELS = ("thickness", "shift_a", "shift_b", "distance_scale", "parent", "root", "operator")
+
+#: Å. Two relaxed structures are the same if no atom differs by more: what is left where forces
+#: are below 0.05 eV/Å.
+_SAME = 0.1
+
+
+@dataclass
+class SearchPartMaker(Maker):
+    """Make, relax and check some structures of a search.
+
+    A job that is killed begins again at the structure it was on: what is finished is written to a
+    journal under the setting SCRATCH_DIR.
+
+    Parameters
+    ----------
+    name : str
+        The job name.
+    device : str
+        ``cpu``, or ``cuda`` to relax many structures at once on a GPU.
+    chunk_size : int
+        Structures of a stored chunk.
+    """
+
+    name: str = "search"
+    device: str = "cpu"
+    chunk_size: int = 50
+
+    @dismai_job(output_schema=SearchPartDoc)
+    def make(
+        self,
+        spec: SystemSpec,
+        draw: dict[str, Any],
+        first: int,
+        last: int,
+        total: int,
+        potential: PotentialRef,
+        request: dict[str, Any],
+        starts: StructuresRef | None = None,
+    ) -> SearchPartDoc:
+        """Make, relax, check.
+
+        Parameters
+        ----------
+        spec : SystemSpec
+            The interface, self-contained.
+        draw : dict
+            ``seed``, ``n_total`` and ``sampling`` of `RandomInterfaces.generate`.
+        first, last : int
+            Index of the first structure, and of the one after the last.
+        total : int
+            Structures of the whole round, for the progress.
+        potential : PotentialRef
+            What relaxes.
+        request : dict
+            `RelaxationRequest.plain`.
+        starts : StructuresRef, optional
+            Structures to start from, with their labels; random ones by default.
+        """
+        jobstore = current_jobstore()
+        system = built_system(spec)
+        ledger = SearchLedger.of_indices(range(first, last), NO_ROOM)
+        if starts is None:
+            made = built_generator(spec).generate(range(first, last), exchanges=None, **draw)
+            structures = made.structures
+            for failure in made.report.failures:
+                ledger.mark(failure.index, NO_ROOM, failure.reason)
+        else:
+            structures = get_structures(jobstore, starts)
+        indices = structures.labels[INDEX_LABEL].astype(np.int64)
+        ledger.fill(indices, {k: structures.labels[k] for k in _kept(structures)})
+        settings = load_settings()
+        place = Workplace(
+            settings.SCRATCH_DIR / "relaxations", settings.PROCESSES or None, self.device
+        )
+        task = f"relaxing {spec.name} ({potential.card.name})"
+        report(task, last - first - len(structures), total, "structures")
+        asked = RelaxationRequest.of(request)
+        relaxed, table = treat_structures(
+            structures,
+            indices,
+            None,
+            asked,
+            fetch_potential(jobstore, potential),
+            place,
+            lambda n: report(task, n, total, "structures"),
+        )
+        relaxed = _labelled(relaxed, structures)
+        _enter(ledger, table)
+        _check(ledger, relaxed, system)
+        return SearchPartDoc(
+            system=spec.name,
+            first=first,
+            last=last,
+            structures=put_structures(jobstore, relaxed, self.chunk_size),
+            ledger=put_blob(jobstore, ledger.to_bytes(), LEDGER_KIND),
+            n_force_calls=ledger.n_force_calls,
+            by_status=ledger.counts(),
+            potential_hash=potential.card.hash,
+        )
+
+
+@dataclass
+class SearchMaker(Maker):
+    """Judge what a search has found so far, and go on or end it with a dataset.
+
+    Parameters
+    ----------
+    name : str
+        The job name.
+    structures_per_job : int
+        Structures that one job relaxes, at once on all cores that it may use.
+    part_maker : SearchPartMaker
+        Makes, relaxes and checks some structures.
+    """
+
+    name: str = "judge search"
+    structures_per_job: int = 50
+    part_maker: SearchPartMaker = field(default_factory=SearchPartMaker)
+
+    @dismai_job(output_schema=DatasetDoc)
+    def make(
+        self,
+        spec: SystemSpec,
+        settings: dict[str, Any],
+        potential: PotentialRef,
+        request: dict[str, Any],
+        protocol: Literal["corrected", "published"] = "corrected",
+        state: SearchState | None = None,
+        ranges: list[tuple[int, int]] | None = None,
+        parts: list[SearchPartDoc | None] | None = None,
+    ) -> DatasetDoc | Response[Any]:
+        """Judge.
+
+        Parameters
+        ----------
+        spec : SystemSpec
+            The interface, self-contained.
+        settings : dict
+            Fields of `SearchSettings`.
+        potential, request
+            See `SearchPartMaker.make`.
+        protocol : {"corrected", "published"}
+            For the card.
+        state : SearchState, optional
+            What the rounds before have left; by default the search begins.
+        ranges : list of (int, int)
+            First index of each part of the last round, and the one after its last.
+        parts : list of SearchPartDoc
+            What these parts have left, None where a job failed.
+
+        Raises
+        ------
+        DismaiError
+            If all jobs of a round failed, or the search ends with fewer than two structures.
+        """
+        jobstore = current_jobstore()
+        asked = SearchSettings(**settings)
+        system = built_system(spec)
+        before = SearchState.model_validate(state or {})
+        found = _Found.gather(jobstore, before, ranges or [], parts or [])
+        rater = _rater(spec, system)
+        history = tuple(ReferenceEnergy(**entry) for entry in before.history)
+        decision = decide(found.ledger, rater, asked, history, before.duplicates)
+        duplicates = list(before.duplicates)
+        if decision.stopped_by:
+            same = _duplicates(found.structures, decision)
+            if same and asked.drop_duplicates:
+                duplicates = sorted({*duplicates, *same})
+                decision = decide(found.ledger, rater, asked, decision.history, duplicates)
+        n_low = len(decision.rating.rows(LOW))
+        rounds = [*before.rounds]
+        if len(found.ledger):
+            rounds.append({"tried": len(found.ledger), "low": n_low})
+        if decision.stopped_by:
+            result = SearchResult(
+                spec=spec,
+                system=system,
+                settings=asked,
+                potential=potential.card,
+                request=RelaxationRequest.of(request),
+                protocol=protocol,
+                ledger=found.ledger,
+                structures=found.structures,
+                decision=decision,
+                rounds=rounds,
+                failed_jobs=found.failed_jobs,
+                n_duplicates=len(duplicates),
+            )
+            ledger = put_blob(jobstore, found.ledger.to_bytes(), LEDGER_KIND)
+            return interface_dataset(jobstore, result, ledger, self.part_maker.chunk_size)
+        after = SearchState(
+            ledger=put_blob(jobstore, found.ledger.to_bytes(), LEDGER_KIND),
+            structures=found.reference,
+            rounds=rounds,
+            history=[asdict(entry) for entry in decision.history],
+            duplicates=duplicates,
+            failed_jobs=found.failed_jobs,
+        )
+        return self._next_round(spec, asked, potential, request, protocol, after, found, decision)
+
+    def _next_round(
+        self,
+        spec: SystemSpec,
+        asked: SearchSettings,
+        potential: PotentialRef,
+        request: dict[str, Any],
+        protocol: Literal["corrected", "published"],
+        state: SearchState,
+        found: _Found,
+        decision: Decision,
+    ) -> Response[Any]:
+        """Send the structures of the next round to jobs, and another judge after them."""
+        tried = len(found.ledger)
+        last = tried + decision.n_next
+        draw = {"seed": asked.seed, "n_total": last, "sampling": asked.sampling}
+        learned = asked.method != "random" and tried > 0
+        jobs, ranges = [], []
+        for first in range(tried, last, self.structures_per_job):
+            after = min(first + self.structures_per_job, last)
+            given = None
+            if learned:
+                proposed = propose_structures(
+                    built_generator(spec),
+                    built_system(spec),
+                    asked,
+                    found.ledger,
+                    found.structures,
+                    range(first, after),
+                )
+                given = put_structures(current_jobstore(), proposed, self.part_maker.chunk_size)
+            part = self.part_maker.make(
+                spec, draw, first, after, last - tried, potential, request, given
+            )
+            part.name = f"{self.part_maker.name} {spec.name} {first}-{after - 1}"
+            if self.part_maker.device != "cpu":
+                part.config.manager_config = {CATEGORY_KEY: "gpu"}
+            jobs.append(part)
+            ranges.append((first, after))
+        judge = self.make(
+            spec,
+            asked.as_dict(),
+            potential,
+            request,
+            protocol,
+            state,
+            ranges,
+            [part.output for part in jobs],
+        )
+        # The name of a job becomes that of its Maker.
+        judge.name = f"{self.name.partition(_AT)[0]}{_AT}{last}"
+        return ended_by(jobs, judge)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """All that a search has found."""
+
+    ledger: SearchLedger
+    structures: StructureSet
+    reference: StructuresRef | None
+    failed_jobs: int
+
+    @classmethod
+    def gather(
+        cls,
+        jobstore: Any,
+        state: SearchState,
+        ranges: list[tuple[int, int]],
+        parts: list[SearchPartDoc | None],
+    ) -> _Found:
+        """Join what was there before and what the parts of a round have left."""
+        ledgers, sets, references = [], [], []
+        if state.ledger is not None and state.structures is not None:
+            ledgers.append(SearchLedger.from_bytes(get_blob(jobstore, state.ledger)))
+            references.append(state.structures)
+        n_failed = 0
+        for (first, last), part in zip(ranges, parts, strict=True):
+            if part is None:
+                n_failed += 1
+                text = f"the job of structures {first} to {last - 1} failed"
+                ledgers.append(SearchLedger.of_indices(range(first, last), detail=text))
+                continue
+            done = SearchPartDoc.model_validate(part)
+            ledgers.append(SearchLedger.from_bytes(get_blob(jobstore, done.ledger)))
+            references.append(done.structures)
+        if parts and n_failed == len(parts):
+            raise DismaiError(
+                f"all {n_failed} jobs of a round of the search failed: see their errors, mend the "
+                "cause, then `dismai launchpad retry`, or run the command again"
+            )
+        sets = [get_structures(jobstore, one) for one in references]
+        structures = StructureSet.concatenate(sets)
+        joined = None
+        if references:
+            joined = StructuresRef(
+                content_hash=structures.content_hash,
+                n_structures=len(structures),
+                chunks=[chunk for one in references for chunk in one.chunks],
+                chunk_sizes=[n for one in references for n in one.chunk_sizes],
+            )
+            put_manifest(jobstore, joined)
+        ledger = SearchLedger.concatenate(ledgers)
+        return cls(ledger, structures, joined, state.failed_jobs + n_failed)
+
+
+def _rater(spec: SystemSpec, system: InterfaceSystem) -> Rater:
+    n_atoms = sum(spec.composition.values())
+    area = interface_area(system.host.cell)
+    return Rater(n_atoms, area, spec.dataset.energy_filter or EnergyFilter())
+
+
+def _duplicates(structures: StructureSet, decision: Decision) -> list[int]:
+    """Return the indices of structures of low energy that are the same as an earlier one."""
+    low = decision.rating.rows(LOW)  # rows of the ledger are indices, which begin at 0
+    rows = np.flatnonzero(np.isin(structures.labels[INDEX_LABEL], low)) if len(low) else low
+    chosen = structures.select(rows)
+    indices = chosen.labels[INDEX_LABEL] if len(low) else low
+    return [int(indices[i]) for group in find_duplicates(chosen, _SAME) for i in group[1:]]
+
+
+def _kept(structures: StructureSet) -> list[str]:
+    return [name for name in _KEPT_LABELS if name in structures.labels]
+
+
+def _labelled(relaxed: StructureSet, starts: StructureSet) -> StructureSet:
+    """Give relaxed structures the labels of those that they started from."""
+    rows = np.searchsorted(starts.labels[INDEX_LABEL], relaxed.labels[INDEX_LABEL])
+    kept = {name: starts.labels[name][rows] for name in _kept(starts)}
+    return relaxed.with_labels(relaxed.labels | kept)
+
+
+def _enter(ledger: SearchLedger, table: RelaxationTable) -> None:
+    """Enter what became of relaxations."""
+    numbers = table.numbers
+    columns: dict[str, NDArray[Any]] = {
+        "initial_energy": numbers["initial_energy"],
+        "energy": numbers["final_energy"],
+        "n_steps": numbers["n_steps"],
+        "n_force_calls": numbers["n_force_calls"],
+    }
+    ledger.fill(numbers[INDEX_LABEL], columns)
+    for index, status, detail in zip(
+        numbers[INDEX_LABEL].tolist(), table.statuses, table.details, strict=True
+    ):
+        ledger.mark(index, INTACT if status == "converged" else status, detail)
+
+
+def _check(ledger: SearchLedger, relaxed: StructureSet, system: InterfaceSystem) -> None:
+    """Enter whether relaxed structures are interfaces still, and how thick their region is."""
+    checks = RelaxedChecks(system.host, atom_order=system.spec.interface.atom_order)
+    indices = relaxed.labels[INDEX_LABEL].astype(np.int64)
+    facts = checks.measure(relaxed)
+    thickness = np.array([one.relaxed_thickness for one in facts], dtype=float)
+    ledger.fill(indices, {"relaxed_thickness": thickness})
+    for index, one in zip(indices.tolist(), facts, strict=True):
+        problem = checks.problem(one)
+        if problem is not None:
+            ledger.mark(index, problem.reason, problem.detail)

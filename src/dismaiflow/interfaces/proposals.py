@@ -1,0 +1,108 @@
+"""Starting structures that a search proposes from what it has learned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dismaiflow.interfaces.mutation import Mutator
+from dismaiflow.interfaces.rating import implausible
+from dismaiflow.interfaces.surrogate import Surrogate, equivalent_shifts, unit_points_of
+from dismaiflow.structures.structure_set import INDEX_LABEL, StructureSet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dismaiflow.interfaces.generator import RandomInterfaces
+    from dismaiflow.interfaces.ledger import SearchLedger
+    from dismaiflow.interfaces.search import SearchSettings
+    from dismaiflow.interfaces.system import InterfaceSystem
+
+#: Every so many structures of a search by mutation one is random, so that new families come in.
+_FRESH_EVERY = 4
+
+
+def propose_structures(
+    generator: RandomInterfaces,
+    system: InterfaceSystem,
+    settings: SearchSettings,
+    ledger: SearchLedger,
+    relaxed: StructureSet,
+    indices: Sequence[int],
+) -> StructureSet:
+    """Make the structures of some indices, by what was learned from those before.
+
+    Parameters
+    ----------
+    generator : RandomInterfaces
+        Makes random ones.
+    system : InterfaceSystem
+        The interface.
+    settings : SearchSettings
+        Seed and method.
+    ledger : SearchLedger
+        What became of all structures of the rounds before.
+    relaxed : StructureSet
+        Those that relaxed, with the label ``index``.
+    indices : sequence of int
+        Which structures to make. One depends on the rounds before, the seed and its own index,
+        not on the other indices.
+
+    Returns
+    -------
+    StructureSet
+        Those that could be made, sorted by index, with the labels of `SearchLedger`.
+    """
+    if settings.method == "surrogate":
+        return _by_surrogate(generator, settings, ledger, indices)
+    return _by_mutation(generator, system, settings, ledger, relaxed, indices)
+
+
+def _by_surrogate(
+    generator: RandomInterfaces,
+    settings: SearchSettings,
+    ledger: SearchLedger,
+    indices: Sequence[int],
+) -> StructureSet:
+    region, columns = generator.parts.region, ledger.columns
+    points = unit_points_of(columns, region)
+    known = np.isfinite(points).all(axis=1)
+    good = ledger.intact & ~implausible(ledger)
+    model = Surrogate(
+        points[known],
+        np.where(good, columns["energy"], np.nan)[known],
+        region.lateral_shift,
+        equivalent_shifts(generator.host),
+    )
+    proposed = model.propose(indices, settings.seed)
+    return generator.generate(indices, settings.seed, points=proposed).structures
+
+
+def _by_mutation(
+    generator: RandomInterfaces,
+    system: InterfaceSystem,
+    settings: SearchSettings,
+    ledger: SearchLedger,
+    relaxed: StructureSet,
+    indices: Sequence[int],
+) -> StructureSet:
+    fresh = [i for i in indices if i % _FRESH_EVERY == 0]
+    random = generator.generate(fresh, settings.seed, sampling=settings.sampling).structures
+    good = (ledger.intact & ~implausible(ledger))[relaxed.labels[INDEX_LABEL]]
+    parents = relaxed.select(np.flatnonzero(good))
+    rows = parents.labels[INDEX_LABEL]
+    parents = parents.with_labels({INDEX_LABEL: rows, "root": ledger.columns["root"][rows]})
+    children = Mutator(system).mutate(
+        parents,
+        ledger.columns["energy"][rows],
+        [i for i in indices if i % _FRESH_EVERY],
+        settings.seed,
+    )
+    none = np.full(len(random), -1, dtype=np.int64)
+    random = random.with_labels(
+        random.labels
+        | {"parent": none, "operator": none, "root": random.labels[INDEX_LABEL].astype(np.int64)}
+    )
+    whole = StructureSet.concatenate([random, children.structures])
+    return whole.select(np.argsort(whole.labels[INDEX_LABEL], kind="stable"))
