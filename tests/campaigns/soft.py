@@ -84,6 +84,20 @@ class Lost(Soft):
         self.results["forces"] += np.array([0.0, 0.0, 1.0])
 
 
+class Stiff(Soft):
+    """The same, with forces of twice the strength."""
+
+    def calculate(self, atoms=None, properties=None, system_changes=all_changes):
+        """Compute energy and forces."""
+        super().calculate(atoms, properties, system_changes)
+        self.results = {name: 2 * value for name, value in self.results.items()}
+
+
+def stiff() -> Stiff:
+    """Return a calculator."""
+    return Stiff()
+
+
 def lost() -> Lost:
     """Return a calculator."""
     return Lost()

@@ -85,6 +85,7 @@ class CollectControlsMaker(Maker):
         scorer = build_scorer(alloy, protocol, reference_counts)
         scores: dict[str, dict[str, float | None]] = {}
         failures: dict[str, dict[str, int]] = {}
+        sizes: dict[str, int] = {}
         for name, one in controls.items():
             if one is None:
                 continue
@@ -95,6 +96,7 @@ class CollectControlsMaker(Maker):
             scores[name] = {key: metric.value for key, metric in run.metrics.items()}
             scores[name] |= run.distribution
             failures[name] = count_reasons(failed)
+            sizes[name] = run.n_generated
         return ControlsDoc(
             system=spec.name,
             protocol=protocol,
@@ -102,6 +104,7 @@ class CollectControlsMaker(Maker):
             n_sampled=n_sampled,
             seed=seed,
             expansion_hash=expansion_hash(spec),
+            sizes=sizes,
             scores=scores,
             failures=failures,
             missing=[name for name, one in controls.items() if one is None],

@@ -173,6 +173,7 @@ class ControlsDoc(BaseModel):
         None, description="content hash of the reference after it was relaxed again"
     )
     validation_hash: str | None = Field(None, description="content hash of the validation set")
+    sizes: dict[str, int] = Field(default_factory=dict, description="structures of each control")
     scores: dict[str, dict[str, float | None]]
     failures: dict[str, dict[str, int]]
     missing: list[str] = Field(

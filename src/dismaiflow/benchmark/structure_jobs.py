@@ -225,6 +225,7 @@ class CollectStructureControlsMaker(Maker):
             n_relaxed=n_relaxed,
             relaxed_reference_hash=_relaxed_hash(reference_relaxed),
             validation_hash=validated.structures.content_hash if validated else None,
+            sizes={name: run.n_generated for name, run in runs.items()},
             scores={
                 name: {k: m.value for k, m in run.metrics.items()} | run.distribution
                 for name, run in runs.items()

@@ -23,11 +23,11 @@ from dismaiflow.report.search_section import relaxed_cards
 from dismaiflow.report.structure_section import structure_section
 from dismaiflow.report.tables import card_warnings
 from dismaiflow.report.words import (
-    METRIC_MEANINGS,
     NOTHING,
     measure,
     measure_text,
     metric_label,
+    metric_meaning,
     number,
     order_title,
     plural,
@@ -116,7 +116,7 @@ def controls_part(
     for metric in distance_metrics(metrics):
         rows = {key: control_rows(document.scores) for key, document in controls.items()}
         plot = controls_plot(rows, published_rows(published), metric, published.comparable)
-        caption = f"{METRIC_MEANINGS.get(metric, metric)} Smaller is better."
+        caption = f"{metric_meaning(metric)} Smaller is better."
         parts.append(page.plot(plot, f"{metric} of controls and published models", caption))
     parts.append(_controls_table(controls, metrics))
     return join(parts)
@@ -132,7 +132,8 @@ def _controls_table(controls: Mapping[str, ControlsDoc], metrics: Sequence[str])
     for name in names:
         found = [rows.get(name, Row(name, "control")) for rows in by_name]
         cells = [cell for row in found for cell in value_cells(row, metrics)]
-        body.append(tag("tr", row_name(found[0]), *cells, class_="control"))
+        sizes = [d.sizes[name] for d in documents if name in d.sizes]
+        body.append(tag("tr", row_name(found[0], sizes[:1]), *cells, class_="control"))
     published = controls_comparison(documents[0])
     if published.rows:
         body.append(group_row(published_heading(published), columns))
@@ -140,7 +141,9 @@ def _controls_table(controls: Mapping[str, ControlsDoc], metrics: Sequence[str])
     groups = [tag("th", key, colspan=len(metrics), scope="colgroup") for key in controls]
     labels = [tag("th", metric_label(name), scope="col") for _ in documents for name in metrics]
     head = tag("thead", tag("tr", tag("th"), *groups), tag("tr", tag("th"), *labels))
-    notes = [f"{plural(documents[0].n_sampled, 'structure')} of each control."]
+    notes = []
+    if not documents[0].sizes:
+        notes = [f"{plural(documents[0].n_sampled, 'structure')} of each control."]
     if published.source:
         notes.append(f"Published: {published.source}; ( ) minimum and maximum over trained models.")
     return join(

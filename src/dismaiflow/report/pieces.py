@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dismaiflow.report.markup import Html, tag
-from dismaiflow.report.words import control_meaning, metric_text
+from dismaiflow.report.words import control_meaning, metric_text, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,9 +43,11 @@ def value_row(row: Row, metrics: Sequence[str], class_: str) -> Html:
     return tag("tr", row_name(row), *value_cells(row, metrics), class_=class_)
 
 
-def row_name(row: Row) -> Html:
-    """Return the first cell of a row."""
-    about = control_meaning(row.name) if row.group == "control" else ""
+def row_name(row: Row, sizes: Sequence[int] = ()) -> Html:
+    """Return the first cell of a row, with its numbers of structures where they are known."""
+    words = [control_meaning(row.name)] if row.group == "control" else []
+    words += [f"({plural(size, 'structure')})" for size in sizes]
+    about = " ".join(word for word in words if word)
     return tag("th", row.name, tag("span", about, class_="about") if about else None, scope="row")
 
 

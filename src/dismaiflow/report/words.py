@@ -54,7 +54,7 @@ _REASONS = {
 
 _CONTROLS = {
     "train-resample": "training structures drawn again: the floor",
-    "validation": "structures of the same simulation, kept from training",
+    "validation": "structures made in the same way, kept from training",
     "random-occupancy": "the training lattice, its species shuffled",
     "rattled": "training structures with 0.1 Å of noise",
     "uniform-random": "atoms anywhere in the cell",
