@@ -125,6 +125,8 @@ def test_the_card_counts_what_ase_counts(spec, store, parent):
     coordination = statistics["coordination"]
     assert coordination["parent"] == statistics["parent_quality"]["coordination"]
     sliced = DatasetDoc.model_validate(flow.jobs[0].output.resolve(store))
+    # Listed among datasets is the relaxed one alone.
+    assert (sliced.kind, document.kind) == ("unrelaxed_blocks", "dataset")
     for stage, structures in (("sliced", both(store, sliced)), ("relaxed", after)):
         bonds = [np.bincount(neighbor_list("i", a, 2.85), minlength=32) for a in structures]
         shares = np.bincount(np.concatenate(bonds)) / 320

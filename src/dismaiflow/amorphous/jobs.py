@@ -212,10 +212,14 @@ class SliceMaker(Maker):
         The job name.
     chunk_size : int
         Structures of a stored chunk.
+    document_kind : str
+        Kind of the document it leaves; another one than ``dataset`` where the blocks are a step on
+        the way, which is not to be listed among datasets.
     """
 
     name: str = "slice parent"
     chunk_size: int = 50
+    document_kind: str = "dataset"
 
     @dismai_job(output_schema=DatasetDoc)
     def make(
@@ -273,6 +277,7 @@ class SliceMaker(Maker):
         how = {"name": protocol, "split": split, **asdict(settings)}
         card = _card(spec, document, box, blocks, settings, how, seed)
         return DatasetDoc(
+            kind=self.document_kind,
             system=spec.name,
             card=card,
             sets={

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jobflow import Flow, Job, Maker
@@ -80,7 +80,10 @@ class AmorphousDatasetMaker(Maker):
             See `AmorphousSlicesMaker.make`; or if the potential does not know the elements, or
             the spec asks for a relaxation of the cell.
         """
-        slices = self.slices_maker.make(spec, seed, n_structures, parent)
+        # The blocks before relaxation are no dataset of their own.
+        slicer = replace(self.slices_maker.slice_maker, document_kind="unrelaxed_blocks")
+        slices_maker = replace(self.slices_maker, slice_maker=slicer)
+        slices = slices_maker.make(spec, seed, n_structures, parent)
         known = potential.card.elements
         if known is not None:
             check_known(potential.card.name, known, spec.composition)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dismaiflow.campaigns.lowest import example_of
 from dismaiflow.errors import DismaiError
+from dismaiflow.interfaces.generator import DECIMALS
 from dismaiflow.interfaces.jobs import random_protocol
 from dismaiflow.interfaces.ledger import LOST
 from dismaiflow.interfaces.rating import DUPLICATE, HIGH, LOW, lowest_rows
@@ -179,6 +180,8 @@ def _structures(result: SearchResult, rows: NDArray[np.int64]) -> StructureSet:
     """Return the structures of some rows, with their interface energy and thickness as labels."""
     places = np.searchsorted(result.structures.labels[INDEX_LABEL], rows)
     chosen = result.structures.select(places)
+    # As a file has them, so that the set in the store is the one in the folder.
+    chosen = replace(chosen, positions=np.round(chosen.positions, DECIMALS) + 0.0)
     more = {
         "interface_energy": result.decision.rating.energies[rows],
         "relaxed_thickness": result.ledger.columns["relaxed_thickness"][rows],

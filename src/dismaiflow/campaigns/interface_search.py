@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -58,6 +59,9 @@ _AT = " at "
 
 #: Labels of starting structures that relaxed ones keep.
 _KEPT_LABELS = ("thickness", "shift_a", "shift_b", "distance_scale", "parent", "root", "operator")
+
+#: Jobs of a round, at most: each takes about 10 kB of the launch that sends them.
+_MOST_JOBS = 60
 
 #: Å. Two relaxed structures are the same if no atom differs by more: what is left where forces
 #: are below 0.05 eV/Å.
@@ -168,7 +172,8 @@ class SearchMaker(Maker):
     name : str
         The job name.
     structures_per_job : int
-        Structures that one job relaxes, at once on all cores that it may use.
+        Structures that one job relaxes, at once on all cores that it may use; more where a round
+        would have more than 60 jobs, which is as many as one document of a LaunchPad holds well.
     part_maker : SearchPartMaker
         Makes, relaxes and checks some structures.
     """
@@ -275,8 +280,9 @@ class SearchMaker(Maker):
         draw = {"seed": asked.seed, "n_total": last, "sampling": asked.sampling}
         learned = asked.method != "random" and tried > 0
         jobs, ranges = [], []
-        for first in range(tried, last, self.structures_per_job):
-            after = min(first + self.structures_per_job, last)
+        per_job = max(self.structures_per_job, math.ceil(decision.n_next / _MOST_JOBS))
+        for first in range(tried, last, per_job):
+            after = min(first + per_job, last)
             given = None
             if learned:
                 proposed = propose_structures(
