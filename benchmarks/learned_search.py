@@ -133,6 +133,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--out", type=Path, default=Path("learned_search"))
     words = parser.parse_args()
+    words.out = words.out.resolve()  # jobs run in folders of their own
     words.out.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("DISMAI_SCRATCH_DIR", str(words.out / "scratch"))
     found: dict[str, list[tuple[SearchLedger, StructureSet]]] = {m: [] for m in words.methods}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cli.conftest import Dismai
+from dismaiflow.systems import SystemSpec, get_system
 from potentials.wilful import NOTES, PAUSE, notes
 
 from .test_commands import finish, rlaunch, status, submitted
@@ -70,6 +71,8 @@ def search(
     retried = dismai("launchpad", "retry", run_id, "--lost-after", 1)
     assert retried.code == 0, retried.err
     finish(other, 600)
+    # What the retry set free after that one had ended.
+    finish(rlaunch(dismai, folder / "third", **worker), 600)
     assert status(dismai, run_id)["is"] == "done"
     done = dismai("results", "export", run_id, "--out", folder / "there")
     assert done.code == 0, done.err
@@ -98,10 +101,16 @@ def test_a_search_with_two_workers_one_of_which_dies(
 def test_a_search_with_a_real_potential(
     dismai: Dismai, config: LaunchConfig, tmp_path: Path
 ) -> None:
-    """The same with CHGNet."""
+    """The same with CHGNet, to forces of 1 eV/Å."""
     pytest.importorskip("chgnet")
+    spec = get_system("tiny-li2o-licl").model_dump(mode="json")
+    spec["dataset"]["relaxation"] |= {"optimizer": "lbfgs", "fmax": 1.0}
+    # So far from relaxed the energies differ by more.
+    spec["dataset"]["energy_filter"]["window"] = 2.0
+    path = tmp_path / "tiny-li2o-licl.yaml"
+    path.write_text(SystemSpec.from_dict(spec).to_yaml())
     words = (
-        "dataset", "tiny-li2o-licl", "--potential", "campaigns.soft:universal", "--n", 3,
-        "--pilot", 4, "--per-job", 2, "--no-controls",
+        "dataset", path, "--potential", "campaigns.soft:universal", "--n", 4,
+        "--pilot", 6, "--per-job", 3, "--no-controls",
     )  # fmt: skip
-    search(dismai, config, tmp_path, words, 2)
+    search(dismai, config, tmp_path, words, 3)

@@ -138,13 +138,20 @@ def _sets(result: SearchResult) -> dict[str, StructureSet]:
         raise DismaiError(
             f"{result.spec.name}: the search with {result.potential.name} ended by "
             f"{result.decision.stopped_by} with {len(low)} structures of low energy, too few for a "
-            f"dataset; of {len(result.ledger)} tried: {reasons_in_words(counts)}{first}; is the "
-            "potential made for this system?"
+            f"dataset; of {len(result.ledger)} tried: {reasons_in_words(counts)}{first}; "
+            f"{_mend(counts)}"
         )
     low = _by_family(result.ledger, low)
     n_train = _train_size(result, low)
     chosen = {"train": low[:n_train], "val": low[n_train:], "high": rating.rows(HIGH)}
     return {name: _structures(result, rows) for name, rows in chosen.items() if len(rows)}
+
+
+def _mend(counts: dict[str, int]) -> str:
+    """Say what would help a search that found too little."""
+    if counts.get(LOW, 0) + counts.get(HIGH, 0) > sum(counts.values()) / 2:
+        return "raise the budget, or key 'dataset.energy_filter.window'"
+    return "is the potential made for this system, and the region not too dense?"
 
 
 def _first_reason(result: SearchResult) -> str:
@@ -303,9 +310,11 @@ def _energies(
 
 
 def _edges(energies: NDArray[np.float64], cut: float) -> NDArray[np.float64]:
-    """Return bins that no energies of both sides of the cut share, 2 n^(1/3) between the ends."""
+    """Return bins of a round width that do not reach across the cut, some 2 n^(1/3) of them."""
     low, high = min(float(energies.min()), cut), max(float(energies.max()), cut)
-    width = max(high - low, 1e-6) / min(_BINS, np.ceil(2 * len(energies) ** (1 / 3)))
+    least = max(high - low, 1e-6) / min(_BINS, np.ceil(3 * len(energies) ** (1 / 3)))
+    decade = 10.0 ** np.floor(np.log10(least))
+    width = decade * next(step for step in (1, 2, 5, 10) if step * decade >= least * (1 - 1e-9))
     # As many whole bins on either side of the cut as hold all; a low energy may stand on the cut.
     below, above = np.ceil((cut - low) / width), np.ceil((high - cut) / width)
     return np.asarray(cut + width * np.arange(-below, above + 1) + 1e-9)

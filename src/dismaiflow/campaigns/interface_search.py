@@ -297,7 +297,8 @@ class SearchMaker(Maker):
             part = self.part_maker.make(
                 spec, draw, first, after, last - tried, potential, request, given
             )
-            part.name = f"{self.part_maker.name} {spec.name} {first}-{after - 1}"
+            which = f"{first}" if after == first + 1 else f"{first}-{after - 1}"
+            part.name = f"{self.part_maker.name} {spec.name} {which}"
             if self.part_maker.device != "cpu":
                 part.config.manager_config = {CATEGORY_KEY: "gpu"}
             jobs.append(part)

@@ -84,7 +84,7 @@ class _Bars:
         bar.last = now
         self._progress.update(bar.number, total=bar.total, completed=bar.completed)
         if bar.seconds > _REDRAW:
-            self._progress.update(bar.number, rate=f"{bar.timed / bar.seconds:,.0f} {unit}/s")
+            self._progress.update(bar.number, rate=_pace(bar.timed / bar.seconds, unit))
 
 
 @contextmanager
@@ -103,6 +103,13 @@ def progress_bars(quiet: bool) -> Iterator[None]:
     progress = Progress(*columns, console=err, refresh_per_second=1 / _REDRAW)
     with progress, listening(_Bars(progress)):
         yield
+
+
+def _pace(per_second: float, unit: str) -> str:
+    """Return so many a second, or the seconds of each."""
+    if per_second >= 1:
+        return f"{per_second:,.0f} {unit}/s"
+    return f"{1 / per_second:,.0f} s/{unit.removesuffix('s')}" if per_second > 0 else ""
 
 
 def one_of(option: str, word: str, allowed: tuple[str, ...]) -> Any:

@@ -151,7 +151,10 @@ def _export_run(store: OpenStore, results: ResultsStore, name: str, target: Path
     with not_yet_explained(store, name):
         found = find_documents(results, name)
     if not (found.scores or found.datasets or found.controls):
-        raise DismaiError(f"{name}: this run has left no score, dataset or controls to export")
+        raise DismaiError(
+            f"{name}: this run has left no score, dataset or controls to export; if it is not "
+            f"done, wait for it (`dismai launchpad status {name}`)"
+        )
     controls: dict[str, dict[str, ControlsDoc]] = {}
     for one in found.controls:
         controls.setdefault(one.system, {})[one.protocol.key] = one

@@ -147,6 +147,7 @@ def submit_flow(flow: Flow, place: Place, tags: Sequence[str], json: bool) -> No
         f"submitted run {run_id}: {flow.name}, {submitted.n_fireworks} jobs for workers of "
         f"category {workers}\n"
         "  work on it:  rlaunch rapidfire   (or qlaunch rapidfire on a cluster)\n"
+        "  together:    rlaunch rapidfire --nlaunches infinite --sleep 60   (waits for others)\n"
         f"  follow it:   dismai launchpad status {run_id}\n"
         f"  repair it:   dismai launchpad retry {run_id}\n"
         f"  its results: dismai results show {run_id}",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import atexit
-from contextlib import ExitStack, closing
+import sys
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dismaiflow.parallel import LostTask, available_cores, run_parallel
@@ -12,7 +13,7 @@ from dismaiflow.potentials.lockstep import relax_batched
 from dismaiflow.potentials.relaxation import RelaxationResult, relax
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     from ase import Atoms
@@ -43,9 +44,9 @@ def relax_set(
     settings : RelaxationSettings
         How.
     n_processes : int, optional
-        Processes on the CPU; by default one for each available core. A process that dies costs
-        the structure that it was at, which becomes ``errored``. With 1 the work is done in this
-        process, which dies with it.
+        Processes on the CPU, of one thread each; by default one for each available core. A process
+        that dies costs the structure that it was at, which becomes ``errored``. With 1 the work is
+        done in this process, which dies with it.
     device : str
         Of PyTorch. On another than ``cpu`` the structures are relaxed in batches, if the potential
         can compute batches, and on the CPU if not.
@@ -144,7 +145,8 @@ class _Relaxer:
             # A process that is told to end may have to end programs that it started.
             atexit.register(self.close)
         try:
-            result = relax(atoms, self._calculator, self._settings)
+            with _one_thread():
+                result = relax(atoms, self._calculator, self._settings)
         except SystemExit as error:
             # In a process of its own this ends that process only.
             if self._isolated:
@@ -160,6 +162,21 @@ class _Relaxer:
             calculator, self._calculator = self._calculator, None
             atexit.unregister(self.close)
             _close(calculator)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let PyTorch add up in one thread: the last bits of sums depend on their number."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _close(thing: Any) -> None:

@@ -30,6 +30,9 @@ _ENDS = {"low": "@new", "converged": "@new", "high": "@training", "duplicate": "
 _STAGES = {"parent": "@training", "sliced": "@control", "relaxed": "@new"}
 _OTHER = "@second"
 
+#: About so many ticks on an axis of energies.
+_TICKS = 7
+
 #: Shares below this are not drawn: such bars would be thinner than the axis.
 _SEEN = 5e-4
 
@@ -67,7 +70,15 @@ def energy_plot(energy: Mapping[str, Any]) -> Plot | None:
     ]
     layout = base_layout()
     layout |= {"barmode": "stack", "bargap": 0}
-    layout["xaxis"] |= {"title": axis_title("normalised interface energy, J/m²"), "nticks": 8}
+    # Ticks at the edges of bins; plotly would put them at the middles.
+    step = widths[0] * max(1, round(len(widths) / _TICKS))
+    layout["xaxis"] |= {
+        "title": axis_title("normalised interface energy, J/m²"),
+        "tickmode": "linear",
+        "tick0": energy.get("cut") or 0.0,
+        "dtick": step,
+        "tickformat": ".2~f",
+    }
     layout["yaxis"] |= {
         "title": axis_title("structures"),
         "rangemode": "tozero",
