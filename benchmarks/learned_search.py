@@ -26,7 +26,7 @@ from dismaiflow.campaigns.interfaces import InterfaceDatasetMaker
 from dismaiflow.interfaces.duplicates import find_duplicates
 from dismaiflow.interfaces.energy import JOULES_PER_EV, M2_PER_A2, interface_area
 from dismaiflow.interfaces.ledger import SearchLedger
-from dismaiflow.interfaces.rating import implausible
+from dismaiflow.interfaces.rating import Rater
 from dismaiflow.interfaces.system import InterfaceSystem
 from dismaiflow.potentials.names import open_potential
 from dismaiflow.potentials.store import put_potential
@@ -35,6 +35,7 @@ from dismaiflow.store.blobs import get_blob
 from dismaiflow.store.structures import StructuresRef, get_structures
 from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec, get_system
+from dismaiflow.systems.blocks import EnergyFilter
 
 METHODS = ("random", "mutation", "surrogate")
 PILOT, PER_JOB = 8, 4
@@ -91,14 +92,20 @@ def distinct(structures: StructureSet, indices: np.ndarray) -> int:
     return len(rows) - sum(len(group) - 1 for group in groups)
 
 
+def fit(ledger: SearchLedger, rater: Rater) -> np.ndarray:
+    """Tell which structures are rated."""
+    return ledger.intact & ~rater.implausible(ledger)
+
+
 def measure(
-    ledger: SearchLedger, structures: StructureSet, calls: int, lowest: float, per_ev: float
+    found: tuple[SearchLedger, StructureSet], calls: int, lowest: float, rater: Rater
 ) -> dict[str, Any]:
     """Count what a search had found when its calls were spent."""
+    ledger, structures = found
     spent = np.cumsum(ledger.columns["n_force_calls"])
     inside = spent <= calls
-    good = ledger.intact & ~implausible(ledger) & inside
-    energies = (ledger.columns["energy"] - lowest) * per_ev
+    good = fit(ledger, rater) & inside
+    energies = (ledger.columns["energy"] - lowest) * JOULES_PER_EV / M2_PER_A2 / rater.area
     low = good & (energies <= WINDOW)
     return {
         "structures": int(inside.sum()),
@@ -142,13 +149,12 @@ def main() -> None:
             found[method].append(search(method, seed, words.force_calls, words.out))
             print(f"{method}, seed {seed}: done", file=sys.stderr, flush=True)
     ledgers = [ledger for runs in found.values() for ledger, _ in runs]
-    lowest = min(
-        float(one.columns["energy"][one.intact & ~implausible(one)].min()) for one in ledgers
-    )
-    area = interface_area(InterfaceSystem.from_spec(small_system()).host.cell)
-    per_ev = JOULES_PER_EV / M2_PER_A2 / area
+    spec = small_system()
+    area = interface_area(InterfaceSystem.from_spec(spec).host.cell)
+    rater = Rater(sum(spec.composition.values()), area, EnergyFilter(window=WINDOW))
+    lowest = min(float(one.columns["energy"][fit(one, rater)].min()) for one in ledgers)
     runs = {
-        method: [measure(*one, words.force_calls, lowest, per_ev) for one in pairs]
+        method: [measure(one, words.force_calls, lowest, rater) for one in pairs]
         for method, pairs in found.items()
     }
     facts = {"force_calls": words.force_calls, "seeds": words.seeds, "pilot": PILOT}

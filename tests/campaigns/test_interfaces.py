@@ -67,7 +67,12 @@ def test_from_random_to_low_energy(
     assert sum(ended.values()) == facts["search"]["n_tried"]
     assert ended["low"] == 10 + facts["search"]["n_surplus"]
     assert ended["high"] == len(high)
-    assert sum(facts["interface_energy"]["histogram"]["low"]) == ended["low"]
+    histogram = facts["interface_energy"]["histogram"]
+    # Every structure is in a bin, and none is in one of the other side.
+    assert sum(histogram["low"]) == ended["low"]
+    assert sum(histogram["high"]) == ended["high"]
+    assert all(not (a and b) for a, b in zip(histogram["low"], histogram["high"], strict=True))
+    assert any(edge == pytest.approx(0, abs=1e-12) for edge in histogram["edges"])
     lowest = facts["lowest"][0]
     assert lowest["interface_energy"] == pytest.approx(-0.4)
     assert len(lowest["symbols"]) == 46
@@ -164,7 +169,10 @@ def test_exchanged_and_mutated_families_do_not_stand_on_both_sides(
     flow = maker(method="mutation", n_pilot=6).make(spec, potential(SOFT), 0, 12)
     document = DatasetDoc.model_validate(run(flow))
     found = sets(store, document)
-    roots = [set(found[name].labels["root"].tolist()) for name in ("train", "val")]
+    roots = [
+        {*found[name].labels["root"].tolist(), *found[name].labels["second_root"].tolist()}
+        for name in ("train", "val")
+    ]
     assert not roots[0] & roots[1]
     assert document.card.statistics["search"]["method"] == "mutation"
     assert any("not independent" in text for text in document.card.warnings)

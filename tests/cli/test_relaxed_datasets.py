@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from campaigns.soft import soft_energy
+from dismaiflow.structures.dataset import open_dataset
 from dismaiflow.systems import SystemSpec, get_system
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ def test_the_folder(made: Path) -> None:
         assert atoms.info["interface_energy"] > 0
         assert np.linalg.norm(soft_energy(atoms)[1], axis=1).max() <= 0.05
         assert np.isfinite(atoms.get_potential_energy())
+    high = open_dataset(made).read("high")
+    assert high.labels["energy"].tolist() == [
+        atoms.get_potential_energy() for atoms in ase.io.read(made / "high.extxyz", ":")
+    ]
+    # The set in the store is the one in the file.
+    assert high.content_hash == card["content_hashes"]["high"]
 
 
 def test_scored_against_itself(dismai: Dismai, made: Path) -> None:

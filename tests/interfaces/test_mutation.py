@@ -106,7 +106,7 @@ def test_children_are_interfaces_of_the_system(name):
     assert made.ids == tuple(map(str, made.labels["index"]))
     labels = made.labels
     assert set(first.labels) < set(labels)
-    assert set(labels) - set(first.labels) == {"parent", "root", "operator"}
+    assert set(labels) - set(first.labels) == {"parent", "root", "second_root", "operator"}
     assert (labels["operator"] == OPERATORS.index(name)).all()
     assert labels["operator"].dtype == labels["parent"].dtype == np.int64
     assert np.array_equal(labels["parent"], labels["root"])

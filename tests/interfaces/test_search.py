@@ -60,7 +60,7 @@ def test_a_window_of_another_spec() -> None:
 
 
 def test_a_hole_of_the_potential_does_not_set_the_reference() -> None:
-    """Quartiles -99.875 and -99.425: the fence stands 5 x 0.45 below, at -102.125."""
+    """Quartiles -99.875 and -99.425: the fence stands 5 x 0.45 eV below, at -102.125."""
     usual = [-100.0, -99.9, -99.8, -99.7, -99.6, -99.5, -99.4, -99.2, -99.0]
     found = ledger(*usual, -140.0)
     zero = RATER.reference_energy(found)
@@ -69,6 +69,27 @@ def test_a_hole_of_the_potential_does_not_set_the_reference() -> None:
     # A low structure that is within reach of the others is the new lowest.
     found = ledger(*usual, -101.0)
     assert RATER.reference_energy(found) == pytest.approx((-101 + 0.4) / 10)
+
+
+def test_a_lower_minimum_beside_equal_energies_is_no_hole() -> None:
+    """Eighteen within 2 meV, one 50 meV lower: the window, 0.4 eV here, counts as the range."""
+    found = ledger(*[-100.0 + 1e-4 * i for i in range(18)], -100.05)
+    assert RATER.rate(found, RATER.reference_energy(found)).verdicts[-1] == LOW
+    # 5 x 0.4 eV below the lower quartile is too much.
+    found = ledger(*[-100.0 + 1e-4 * i for i in range(18)], -102.1)
+    assert RATER.rate(found, RATER.reference_energy(found)).verdicts[-1] == IMPLAUSIBLE
+
+
+def test_a_hole_in_a_small_pilot_set_is_mended_at_once() -> None:
+    """Of four structures nothing can be told; of eight it can, and the reference moves up."""
+    settings = SearchSettings(50, n_pilot=4, max_structures=1000)
+    first = decide(ledger(-140.0, -100.0, -99.9, -99.8), RATER, settings)
+    assert first.rating.verdicts == [LOW, HIGH, HIGH, HIGH]
+    more = ledger(-140.0, -100.0, -99.9, -99.8, -99.9, -99.8, -99.7, -99.7)
+    second = decide(more, RATER, settings, first.history)
+    assert [one.value for one in second.history] == pytest.approx([-13.96, -9.96])
+    assert second.rating.verdicts == [IMPLAUSIBLE, *[LOW] * 7]
+    assert not second.stopped_by
 
 
 def test_duplicates_count_once() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dismaiflow.campaigns.lowest import example_of
 from dismaiflow.errors import DismaiError
+from dismaiflow.interfaces.families import divide
 from dismaiflow.interfaces.generator import DECIMALS
 from dismaiflow.interfaces.jobs import random_protocol
 from dismaiflow.interfaces.ledger import LOST
@@ -42,6 +43,9 @@ _BINS = 60
 
 #: Verdicts on structures that no part of the dataset holds, yet are no failures.
 _RATED = (LOW, HIGH, DUPLICATE)
+
+#: Columns of the ledger that tell where a structure of a search by mutation comes from.
+_DESCENT = ("parent", "root", "second_root", "operator")
 
 #: Share of failed structures above which the card warns.
 _MANY = 0.2
@@ -141,9 +145,8 @@ def _sets(result: SearchResult) -> dict[str, StructureSet]:
             f"dataset; of {len(result.ledger)} tried: {reasons_in_words(counts)}{first}; "
             f"{_mend(counts)}"
         )
-    low = _by_family(result.ledger, low)
-    n_train = _train_size(result, low)
-    chosen = {"train": low[:n_train], "val": low[n_train:], "high": rating.rows(HIGH)}
+    train, val = divide(result.ledger, low, result.spec.dataset.split(len(low)), settings)
+    chosen = {"train": train, "val": val, "high": rating.rows(HIGH)}
     return {name: _structures(result, rows) for name, rows in chosen.items() if len(rows)}
 
 
@@ -165,24 +168,6 @@ def _failures(result: SearchResult) -> dict[str, int]:
     return {name: n for name, n in counts if name not in _RATED}
 
 
-def _by_family(ledger: SearchLedger, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sort structures by the random one that they descend from, families by their first member."""
-    roots = ledger.columns["root"][rows]
-    first = {int(root): place for place, root in reversed(list(enumerate(roots.tolist())))}
-    order = np.argsort([first[int(root)] for root in roots], kind="stable")
-    return rows[order]
-
-
-def _train_size(result: SearchResult, rows: NDArray[np.int64]) -> int:
-    """Return how many structures train: no family stands on both sides, if that can be had."""
-    wanted = result.spec.dataset.split(len(rows))
-    roots = result.ledger.columns["root"][rows]
-    borders = np.flatnonzero(roots[1:] != roots[:-1]) + 1
-    if len(borders) == 0:
-        return wanted
-    return int(borders[np.argmin(np.abs(borders - wanted))])
-
-
 def _structures(result: SearchResult, rows: NDArray[np.int64]) -> StructureSet:
     """Return the structures of some rows, with their interface energy and thickness as labels."""
     places = np.searchsorted(result.structures.labels[INDEX_LABEL], rows)
@@ -194,7 +179,7 @@ def _structures(result: SearchResult, rows: NDArray[np.int64]) -> StructureSet:
         "relaxed_thickness": result.ledger.columns["relaxed_thickness"][rows],
     }
     if result.settings.method == "mutation":
-        more |= {name: result.ledger.columns[name][rows] for name in ("parent", "root", "operator")}
+        more |= {name: result.ledger.columns[name][rows] for name in _DESCENT}
     return chosen.with_labels(chosen.labels | more)
 
 
@@ -303,8 +288,8 @@ def _energies(
         "high": _summary(energies[high]),
         "histogram": {
             "edges": edges.tolist(),
-            "low": np.histogram(energies[low], edges)[0].tolist(),
-            "high": np.histogram(energies[high], edges)[0].tolist(),
+            "low": _counts(energies[low], edges),
+            "high": _counts(energies[high], edges),
         },
     }
 
@@ -317,7 +302,14 @@ def _edges(energies: NDArray[np.float64], cut: float) -> NDArray[np.float64]:
     width = decade * next(step for step in (1, 2, 5, 10) if step * decade >= least * (1 - 1e-9))
     # As many whole bins on either side of the cut as hold all; a low energy may stand on the cut.
     below, above = np.ceil((cut - low) / width), np.ceil((high - cut) / width)
-    return np.asarray(cut + width * np.arange(-below, above + 1) + 1e-9)
+    return np.asarray(cut + width * np.arange(-below, above + 1))
+
+
+def _counts(energies: NDArray[np.float64], edges: NDArray[np.float64]) -> list[int]:
+    """Count energies in bins; one on an edge belongs to the bin below, as low ones on the cut."""
+    places = np.searchsorted(edges + 1e-9, energies, side="left") - 1
+    places = np.clip(places, 0, len(edges) - 2)
+    return np.bincount(places, minlength=len(edges) - 1).tolist()
 
 
 def _summary(values: NDArray[np.float64]) -> dict[str, Any]:
@@ -359,11 +351,16 @@ def _warnings(result: SearchResult, sets: dict[str, StructureSet]) -> list[str]:
             f"{sum(failed.values()) - lost} of {len(ledger)} structures failed "
             f"({reasons_in_words(failed)}){_first_reason(result)}"
         )
-    if len(result.decision.history) > 1:
-        first, last = result.decision.history[0].value, result.decision.history[-1].value
+    values = [entry.value for entry in result.decision.history]
+    if len(values) > 1:
+        why = (
+            f"a lower structure was found after the pilot set of {asked.n_pilot}"
+            if values[-1] < values[0]
+            else "the lowest structure of the pilot set lay in a hole of the potential"
+        )
         found.append(
-            f"a lower structure was found after the pilot set of {asked.n_pilot}: the reference "
-            f"energy moved from {first:.6f} to {last:.6f} eV/atom, and the filter was applied again"
+            f"{why}: the reference energy moved from {values[0]:.6f} to {values[-1]:.6f} eV/atom, "
+            "and the filter was applied again"
         )
     stray = int(sum(1 for one in rating.verdicts if one == "implausible_energy"))
     if stray:

@@ -15,6 +15,7 @@ from dismaiflow.errors import DismaiError
 from dismaiflow.interfaces.built import built_generator, built_system
 from dismaiflow.interfaces.duplicates import find_duplicates
 from dismaiflow.interfaces.energy import interface_area
+from dismaiflow.interfaces.exchanges import EXCHANGED
 from dismaiflow.interfaces.integrity import RelaxedChecks
 from dismaiflow.interfaces.ledger import INTACT, SearchLedger
 from dismaiflow.interfaces.proposals import propose_structures
@@ -58,7 +59,10 @@ NO_ROOM = "no_room"
 _AT = " at "
 
 #: Labels of starting structures that relaxed ones keep.
-_KEPT_LABELS = ("thickness", "shift_a", "shift_b", "distance_scale", "parent", "root", "operator")
+_KEPT_LABELS = ("thickness", "shift_a", "shift_b", "distance_scale")
+
+#: Labels of structures of a search by mutation, which tell where they come from.
+_DESCENT = ("parent", "root", "second_root", "operator")
 
 #: Jobs of a round, at most: each takes about 10 kB of the launch that sends them.
 _MOST_JOBS = 60
@@ -100,6 +104,7 @@ class SearchPartMaker(Maker):
         potential: PotentialRef,
         request: dict[str, Any],
         starts: StructuresRef | None = None,
+        unplaced: dict[str, str] | None = None,
     ) -> SearchPartDoc:
         """Make, relax, check.
 
@@ -119,6 +124,8 @@ class SearchPartMaker(Maker):
             `RelaxationRequest.plain`.
         starts : StructuresRef, optional
             Structures to start from, with their labels; random ones by default.
+        unplaced : dict of str to str, optional
+            With them: why others could not be made, by index.
         """
         jobstore = current_jobstore()
         system = built_system(spec)
@@ -130,8 +137,11 @@ class SearchPartMaker(Maker):
                 ledger.mark(failure.index, NO_ROOM, failure.reason)
         else:
             structures = get_structures(jobstore, starts)
+            for index, reason in (unplaced or {}).items():
+                ledger.mark(int(index), NO_ROOM, reason)
         indices = structures.labels[INDEX_LABEL].astype(np.int64)
-        ledger.fill(indices, {k: structures.labels[k] for k in _kept(structures)})
+        known = [name for name in (*_KEPT_LABELS, *_DESCENT) if name in structures.labels]
+        ledger.fill(indices, {name: structures.labels[name] for name in known})
         settings = load_settings()
         place = Workplace(
             settings.SCRATCH_DIR / "relaxations", settings.PROCESSES or None, self.device
@@ -278,12 +288,13 @@ class SearchMaker(Maker):
         tried = len(found.ledger)
         last = tried + decision.n_next
         draw = {"seed": asked.seed, "n_total": last, "sampling": asked.sampling}
+        rater = _rater(spec, built_system(spec))
         learned = asked.method != "random" and tried > 0
         jobs, ranges = [], []
         per_job = max(self.structures_per_job, math.ceil(decision.n_next / _MOST_JOBS))
         for first in range(tried, last, per_job):
             after = min(first + per_job, last)
-            given = None
+            given, unplaced = None, None
             if learned:
                 proposed = propose_structures(
                     built_generator(spec),
@@ -291,11 +302,15 @@ class SearchMaker(Maker):
                     asked,
                     found.ledger,
                     found.structures,
+                    found.ledger.intact & ~rater.implausible(found.ledger),
                     range(first, after),
                 )
-                given = put_structures(current_jobstore(), proposed, self.part_maker.chunk_size)
+                given = put_structures(
+                    current_jobstore(), proposed.structures, self.part_maker.chunk_size
+                )
+                unplaced = {str(one.index): one.reason for one in proposed.report.failures}
             part = self.part_maker.make(
-                spec, draw, first, after, last - tried, potential, request, given
+                spec, draw, first, after, last - tried, potential, request, given, unplaced
             )
             which = f"{first}" if after == first + 1 else f"{first}-{after - 1}"
             part.name = f"{self.part_maker.name} {spec.name} {which}"
@@ -385,14 +400,14 @@ def _duplicates(structures: StructureSet, decision: Decision) -> list[int]:
     return [int(indices[i]) for group in find_duplicates(chosen, _SAME) for i in group[1:]]
 
 
-def _kept(structures: StructureSet) -> list[str]:
-    return [name for name in _KEPT_LABELS if name in structures.labels]
-
-
 def _labelled(relaxed: StructureSet, starts: StructureSet) -> StructureSet:
     """Give relaxed structures the labels of those that they started from."""
     rows = np.searchsorted(starts.labels[INDEX_LABEL], relaxed.labels[INDEX_LABEL])
-    kept = {name: starts.labels[name][rows] for name in _kept(starts)}
+    kept = {
+        name: values[rows]
+        for name, values in starts.labels.items()
+        if name in _KEPT_LABELS or name.startswith(EXCHANGED)
+    }
     return relaxed.with_labels(relaxed.labels | kept)
 
 

@@ -77,6 +77,9 @@ class IntegrityLimits:
         How far an atom may get into the slab that does not hold its species, Å below the plane
         that bounds the region: what was exchanged into that plane may sink in, or one plane
         farther where planes are close.
+    beyond : float
+        How far an ion that began in the region may lie above the free surface of a slab, Å: one
+        that took the place of an ion there may, one that sits on it has come through the slab.
     gap_factor : float
         How wide the widest gap may be across which the atoms hang together, in units of the same
         gap in the slabs, which in most crystals is the distance of nearest neighbours.
@@ -91,6 +94,7 @@ class IntegrityLimits:
     lost_in_all: float = 3 / 8
     min_thickness: float = 1.0
     mixing_depth: float = 2.0
+    beyond: float = 1.5
     gap_factor: float = 1.5
     vacuum_share: float = 1 / 3
 
@@ -106,6 +110,8 @@ class IntegrityFacts:
     depth_substrate, depth_film : float
         How deep in each slab an atom lies whose species the slab does not hold, Å below the plane
         that bounds the region; 0 if there is none.
+    beyond : float
+        How far an atom of the region lies outside on the free surface of a slab, Å above it.
     relaxed_thickness : float
         Height of the lowest plane of the film above the top plane of the substrate, Å, where
         their crystals are found.
@@ -125,6 +131,7 @@ class IntegrityFacts:
     lost_in_all: float
     depth_substrate: float
     depth_film: float
+    beyond: float
     relaxed_thickness: float
     gap: float
     n_apart: float
@@ -245,6 +252,12 @@ class RelaxedChecks:
             if share > most:
                 detail = f"{share:.0%} of the sites of {name} are lost, more than {most:.0%}"
                 return InterfaceProblem("slab_lost", detail)
+        if facts.beyond > limits.beyond:
+            detail = (
+                f"an ion of the region lies {facts.beyond:.2f} Å above a free surface, more than "
+                f"{limits.beyond:g} Å"
+            )
+            return InterfaceProblem("mixed", detail)
         for name, depth in (("substrate", facts.depth_substrate), ("film", facts.depth_film)):
             if depth > limits.mixing_depth:
                 detail = (
@@ -289,12 +302,16 @@ class RelaxedChecks:
         in_substrate = (homes >= 0) & (homes < n_below)
         sides = [beyond[mine].mean() > 0.5 for mine in (in_substrate, homes >= n_below)]
         ordered = np.sort(z)
+        stray = z[homes < 0]
+        before = stray - thickness / 2 - host.film.height
+        behind = -stray - thickness / 2 - host.substrate.height
         return IntegrityFacts(
             lost_substrate=substrate.n_lost / n_below,
             lost_film=film.n_lost / len(host.film),
             lost_in_all=(substrate.n_lost + film.n_lost) / (n_below + len(host.film)),
             depth_substrate=float((-z[below] - thickness / 2).max(initial=0.0)),
             depth_film=float((z[above] - thickness / 2).max(initial=0.0)),
+            beyond=float(max(behind.max(initial=0.0), before.max(initial=0.0))),
             relaxed_thickness=thickness,
             gap=gap,
             n_apart=float(min(n_beyond, len(numbers) - n_beyond)),

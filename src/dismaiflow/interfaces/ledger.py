@@ -28,6 +28,7 @@ _COLUMNS: dict[str, tuple[type, float]] = {
     "index": (np.int64, -1),
     "parent": (np.int64, -1),
     "root": (np.int64, -1),
+    "second_root": (np.int64, -1),
     "operator": (np.int64, -1),
     "thickness": (np.float64, np.nan),
     "shift_a": (np.float64, np.nan),
@@ -48,8 +49,8 @@ class SearchLedger:
     Parameters
     ----------
     columns : dict of str to ndarray, shape (n_structures,)
-        ``index``; ``parent`` (-1 for a random structure), ``root`` (the random structure that it
-        descends from, itself if random), ``operator`` (how it was made from its parent);
+        ``index``; ``parent`` (-1 for a random structure), ``root`` and ``second_root`` (the random
+        structures that it descends from, itself if random), ``operator`` (how it was made);
         ``thickness`` and ``relaxed_thickness`` of the region (Å), ``shift_a``, ``shift_b`` (shares
         of the vectors), ``distance_scale``; ``initial_energy``, ``energy`` (total, eV),
         ``n_steps``, ``n_force_calls``.
@@ -76,7 +77,8 @@ class SearchLedger:
             name: np.full(n, none, dtype=kind) for name, (kind, none) in _COLUMNS.items()
         }
         columns["index"] = np.asarray(indices, dtype=np.int64)
-        columns["root"] = columns["index"].copy()
+        for name in ("root", "second_root"):
+            columns[name] = columns["index"].copy()
         return cls(columns, [status] * n, [detail] * n)
 
     @classmethod

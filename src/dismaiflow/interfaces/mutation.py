@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 #: The label ``operator`` is a place in this list.
 OPERATORS = ("exchange", "reinsert", "slide", "rattle", "cross")
 
+_CROSS = OPERATORS.index("cross")
+
 #: Streams of a seed, after those of `sampling`: the child itself, and whose child it is.
 MUTATION_KEY, PARENT_KEY = 8, 9
 
@@ -229,8 +231,9 @@ class Mutator:
         structures : StructureSet
             Those that were made, with the labels of `RandomInterfaces.generate` (thickness and
             shifts as found in the parent, moved with the film), and ``parent`` and ``root``
-            (indices; of two parents, the one whose slabs it has) and ``operator`` (int64, a place
-            in `OPERATORS`).
+            (indices; of two parents, the one whose slabs it has), ``second_root`` (that of the
+            other parent, of a child of one parent its own) and ``operator`` (int64, a place in
+            `OPERATORS`).
         report : GenerationReport
             What failed and why.
 
@@ -249,7 +252,8 @@ class Mutator:
                 "there is no parent: begin with more random structures"
             )
         known = {row: self._read(parents, row) for row in pool.rows.tolist()}
-        labels: dict[str, list[Any]] = {name: [] for name in ("index", "parent", "root")}
+        names = ("index", "parent", "root", "second_root")
+        labels: dict[str, list[Any]] = {name: [] for name in names}
         children: list[_Child] = []
         failures = []
         for index in (int(i) for i in indices):
@@ -263,7 +267,9 @@ class Mutator:
                 failures.append(FailedPlacement(index, reason))
                 continue
             children.append(child)
-            for name, value in zip(labels, (index, own[row], roots[row]), strict=True):
+            crossed = partner is not None and child.operator == _CROSS
+            second = roots[partner] if crossed else roots[row]
+            for name, value in zip(labels, (index, own[row], roots[row], second), strict=True):
                 labels[name].append(value)
         whole = {name: np.array(found, dtype=np.int64) for name, found in labels.items()}
         return self._gathered(children, whole, tuple(failures))
@@ -400,7 +406,7 @@ class Mutator:
         whole: dict[str, NDArray[Any]] = {"index": labels["index"]}
         whole["thickness"] = np.array([child.moved.anatomy.thickness for child in children])
         whole |= {"shift_a": shifts[:, 0], "shift_b": shifts[:, 1], "distance_scale": scales}
-        whole |= {"parent": labels["parent"], "root": labels["root"]}
+        whole |= {name: labels[name] for name in ("parent", "root", "second_root")}
         whole["operator"] = np.array([child.operator for child in children], dtype=np.int64)
         structures = StructureSet.uniform(
             np.array([child.numbers for child in children]).reshape(n, n_atoms),

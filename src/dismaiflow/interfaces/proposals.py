@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dismaiflow.interfaces.generator import Generated, GenerationReport
 from dismaiflow.interfaces.mutation import Mutator
-from dismaiflow.interfaces.rating import implausible
 from dismaiflow.interfaces.surrogate import Surrogate, equivalent_shifts, unit_points_of
 from dismaiflow.structures.structure_set import INDEX_LABEL, StructureSet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from dismaiflow.interfaces.generator import RandomInterfaces
     from dismaiflow.interfaces.ledger import SearchLedger
@@ -29,8 +31,9 @@ def propose_structures(
     settings: SearchSettings,
     ledger: SearchLedger,
     relaxed: StructureSet,
+    good: NDArray[np.bool_],
     indices: Sequence[int],
-) -> StructureSet:
+) -> Generated:
     """Make the structures of some indices, by what was learned from those before.
 
     Parameters
@@ -45,30 +48,32 @@ def propose_structures(
         What became of all structures of the rounds before.
     relaxed : StructureSet
         Those that relaxed, with the label ``index``.
+    good : ndarray of bool, shape (n_tried,)
+        Rows of the ledger that are fit to learn from.
     indices : sequence of int
         Which structures to make. One depends on the rounds before, the seed and its own index,
         not on the other indices.
 
     Returns
     -------
-    StructureSet
-        Those that could be made, sorted by index, with the labels of `SearchLedger`.
+    Generated
+        Those that could be made, sorted by index, with labels as the columns of `SearchLedger`.
     """
     if settings.method == "surrogate":
-        return _by_surrogate(generator, settings, ledger, indices)
-    return _by_mutation(generator, system, settings, ledger, relaxed, indices)
+        return _by_surrogate(generator, settings, ledger, good, indices)
+    return _by_mutation(generator, system, settings, ledger, relaxed, good, indices)
 
 
 def _by_surrogate(
     generator: RandomInterfaces,
     settings: SearchSettings,
     ledger: SearchLedger,
+    good: NDArray[np.bool_],
     indices: Sequence[int],
-) -> StructureSet:
+) -> Generated:
     region, columns = generator.parts.region, ledger.columns
     points = unit_points_of(columns, region)
     known = np.isfinite(points).all(axis=1)
-    good = ledger.intact & ~implausible(ledger)
     model = Surrogate(
         points[known],
         np.where(good, columns["energy"], np.nan)[known],
@@ -76,7 +81,7 @@ def _by_surrogate(
         equivalent_shifts(generator.host),
     )
     proposed = model.propose(indices, settings.seed)
-    return generator.generate(indices, settings.seed, points=proposed).structures
+    return generator.generate(indices, settings.seed, points=proposed)
 
 
 def _by_mutation(
@@ -85,12 +90,12 @@ def _by_mutation(
     settings: SearchSettings,
     ledger: SearchLedger,
     relaxed: StructureSet,
+    good: NDArray[np.bool_],
     indices: Sequence[int],
-) -> StructureSet:
+) -> Generated:
     fresh = [i for i in indices if i % _FRESH_EVERY == 0]
-    random = generator.generate(fresh, settings.seed, sampling=settings.sampling).structures
-    good = (ledger.intact & ~implausible(ledger))[relaxed.labels[INDEX_LABEL]]
-    parents = relaxed.select(np.flatnonzero(good))
+    random = generator.generate(fresh, settings.seed, sampling=settings.sampling)
+    parents = relaxed.select(np.flatnonzero(good[relaxed.labels[INDEX_LABEL]]))
     rows = parents.labels[INDEX_LABEL]
     parents = parents.with_labels({INDEX_LABEL: rows, "root": ledger.columns["root"][rows]})
     children = Mutator(system).mutate(
@@ -99,10 +104,20 @@ def _by_mutation(
         [i for i in indices if i % _FRESH_EVERY],
         settings.seed,
     )
-    none = np.full(len(random), -1, dtype=np.int64)
-    random = random.with_labels(
-        random.labels
-        | {"parent": none, "operator": none, "root": random.labels[INDEX_LABEL].astype(np.int64)}
+    own = random.structures.labels[INDEX_LABEL].astype(np.int64)
+    none = np.full(len(own), -1, dtype=np.int64)
+    descent = {"parent": none, "operator": none, "root": own, "second_root": own}
+    begun = random.structures.with_labels(random.structures.labels | descent)
+    whole = StructureSet.concatenate([begun, children.structures])
+    whole = whole.select(np.argsort(whole.labels[INDEX_LABEL], kind="stable"))
+    failures = (*random.report.failures, *children.report.failures)
+    scales = whole.labels["distance_scale"]
+    full = generator.parts.region.min_distances.scale
+    report = GenerationReport(
+        n_requested=len(indices),
+        n_made=len(whole),
+        failures=tuple(sorted(failures, key=lambda one: one.index)),
+        n_lowered=int((scales != full).sum()),
+        lowest_scale=float(scales.min()) if len(whole) else None,
     )
-    whole = StructureSet.concatenate([random, children.structures])
-    return whole.select(np.argsort(whole.labels[INDEX_LABEL], kind="stable"))
+    return Generated(whole, report)

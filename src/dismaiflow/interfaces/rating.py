@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dismaiflow.interfaces.energy import interface_energy, reference_energy_from_lowest
+from dismaiflow.interfaces.energy import (
+    JOULES_PER_EV,
+    M2_PER_A2,
+    interface_energy,
+    reference_energy_from_lowest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -89,12 +94,29 @@ class Rater:
 
         None while there is none.
         """
-        good = ledger.intact & ~implausible(ledger)
+        good = ledger.intact & ~self.implausible(ledger)
         if not good.any():
             return None
         lowest = self.limits.max_interface_energy - self.limits.window
         energies = ledger.columns["energy"][good]
         return reference_energy_from_lowest(energies, self.n_atoms, self.area, lowest)
+
+    def implausible(self, ledger: SearchLedger) -> NDArray[np.bool_]:
+        """Tell which intact structures have an energy far below all that is usual in the ledger.
+
+        A potential with a hole lets a structure fall where nothing looks wrong but its energy. One
+        such structure would set the reference energy, and all others would be cut off. Where most
+        energies are alike, the window of the filter is taken for their range.
+        """
+        good = ledger.intact
+        energies = ledger.columns["energy"]
+        found = np.zeros(len(ledger), dtype=bool)
+        if good.sum() < _ENOUGH:
+            return found
+        low, high = np.quantile(energies[good], (0.25, 0.75))
+        least = self.limits.window * self.area / (JOULES_PER_EV / M2_PER_A2)
+        found[good] = energies[good] < low - _FAR_BELOW * max(high - low, least)
+        return found
 
     def rate(
         self,
@@ -118,7 +140,7 @@ class Rater:
         if reference_energy is None:
             return Rating(None, energies, verdicts)
         good = ledger.intact
-        below = implausible(ledger)
+        below = self.implausible(ledger)
         energies[good] = interface_energy(
             ledger.columns["energy"][good], self.n_atoms, reference_energy, self.area
         )
@@ -132,22 +154,6 @@ class Rater:
                 verdicts[row] = LOW if is_low else HIGH
         energies[[one not in (LOW, HIGH) for one in verdicts]] = np.nan
         return Rating(reference_energy, energies, verdicts)
-
-
-def implausible(ledger: SearchLedger) -> NDArray[np.bool_]:
-    """Tell which intact structures have an energy far below all that is usual in the ledger.
-
-    A potential with a hole lets a structure fall where nothing looks wrong but its energy. One such
-    structure would set the reference energy, and all others would be cut off.
-    """
-    good = ledger.intact
-    energies = ledger.columns["energy"]
-    found = np.zeros(len(ledger), dtype=bool)
-    if good.sum() < _ENOUGH:
-        return found
-    low, high = np.quantile(energies[good], (0.25, 0.75))
-    found[good] = energies[good] < low - _FAR_BELOW * (high - low)
-    return found
 
 
 def lowest_rows(rating: Rating, n: int) -> NDArray[np.int64]:

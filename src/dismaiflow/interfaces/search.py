@@ -154,7 +154,8 @@ def decide(
     """Rate what was tried and decide what comes next.
 
     The reference energy is set by the pilot set, and again when the search would end, if a lower
-    structure has been found since; what then lies above the cut is replaced by going on.
+    structure has been found since; what then lies above the cut is replaced by going on. It is set
+    anew at once where the structure that had set it turns out to lie in a hole of the potential.
 
     Parameters
     ----------
@@ -170,7 +171,7 @@ def decide(
         Indices of structures that do not count, because they are the same as others.
     """
     tried = len(ledger)
-    if not history:
+    if not history or _fell_out(ledger, rater, history):
         history = _moved(ledger, rater, history)
     rating = _rated(ledger, rater, history, duplicates)
     ended = _end(ledger, settings, len(rating.rows(LOW)))
@@ -195,6 +196,13 @@ def _rated(
     duplicates: Collection[int],
 ) -> Rating:
     return rater.rate(ledger, history[-1].value if history else None, duplicates)
+
+
+def _fell_out(ledger: SearchLedger, rater: Rater, history: tuple[ReferenceEnergy, ...]) -> bool:
+    """Say whether the lowest structure has gone, so that the reference energy is too low."""
+    value = rater.reference_energy(ledger)
+    now = history[-1]
+    return value is not None and not now.fixed and value > now.value + abs(now.value) * 1e-12
 
 
 def _moved(
