@@ -16,6 +16,7 @@ from jobflow import run_locally
 from dismaiflow.benchmark.schemas import ControlsDoc
 from dismaiflow.campaigns.interfaces import InterfaceDatasetMaker
 from dismaiflow.campaigns.relaxed import RelaxedBenchmarkMaker
+from dismaiflow.errors import DismaiError
 from dismaiflow.potentials.names import open_potential
 from dismaiflow.potentials.store import put_potential
 from dismaiflow.report.html import write_report
@@ -27,11 +28,14 @@ from dismaiflow.systems import get_system
 
 def main(system: str, potential: str, n: int, folder: Path) -> None:
     """Build the flow, run it, write a dataset folder with a report and print what the card says."""
+    spec = get_system(system)
+    if spec.kind != "interface":
+        raise DismaiError(f"{spec.name} is no interface but of kind {spec.kind}")
+    check_out_folder(folder / spec.name)  # before anything is made for it
+    opened = open_potential(potential, spec.species)
     folder.mkdir(parents=True, exist_ok=True)
     store = embedded_jobstore(folder / "store.sqlite")
     store.connect()
-    spec = get_system(system)
-    check_out_folder(folder / spec.name)  # before anything is made for it
 
     maker = RelaxedBenchmarkMaker(
         # Makers hold their parts as fields. A search that learns, with a budget:
@@ -39,7 +43,6 @@ def main(system: str, potential: str, n: int, folder: Path) -> None:
         interface_maker=InterfaceDatasetMaker(),
     )
     maker.interface_maker.search_maker.structures_per_job = 5
-    opened = open_potential(potential, spec.species)
     flow = maker.make(spec, put_potential(store, potential, opened), seed=0, n_structures=n)
     run_locally(flow, store=store, ensure_success=True)
 
@@ -58,4 +61,9 @@ def main(system: str, potential: str, n: int, folder: Path) -> None:
 
 if __name__ == "__main__":
     words = [*sys.argv[1:], *("tiny-li2o-licl", "chgnet", "10", "searched")[len(sys.argv) - 1 :]]
-    main(words[0], words[1], int(words[2]), Path(words[3]))
+    if len(words) != 4 or not words[2].isdigit():
+        raise SystemExit(__doc__)
+    try:
+        main(words[0], words[1], int(words[2]), Path(words[3]))
+    except DismaiError as error:
+        raise SystemExit(str(error)) from None

@@ -19,6 +19,7 @@ from dismaiflow.amorphous.parent import read_parent
 from dismaiflow.benchmark.schemas import ControlsDoc
 from dismaiflow.campaigns.amorphous import AmorphousDatasetMaker
 from dismaiflow.campaigns.relaxed import RelaxedBenchmarkMaker
+from dismaiflow.errors import DismaiError
 from dismaiflow.potentials.names import open_potential
 from dismaiflow.potentials.store import put_potential
 from dismaiflow.store import embedded_jobstore
@@ -30,20 +31,22 @@ from dismaiflow.systems import get_system
 
 def main(folder: Path, potential: str, parent: Path | None) -> None:
     """Build the flow, run it, write a dataset folder and print what the card says."""
+    spec = get_system("amorphous-si")
+    check_out_folder(folder / spec.name)  # before anything is made for it
+    opened = open_potential(potential, spec.species)
+    given = read_parent(parent, spec) if parent else None
     folder.mkdir(parents=True, exist_ok=True)
     store = embedded_jobstore(folder / "store.sqlite")
     store.connect()
-    spec = get_system("amorphous-si")
-    check_out_folder(folder / spec.name)  # before anything is made for it
 
     blocks = AmorphousSlicesMaker(n_quench_atoms=None if parent else 2048)
     maker = RelaxedBenchmarkMaker(amorphous_maker=AmorphousDatasetMaker(slices_maker=blocks))
     flow = maker.make(
         spec,
-        put_potential(store, potential, open_potential(potential, spec.species)),
+        put_potential(store, potential, opened),
         seed=0,
         n_structures=20,
-        parent=put_structures(store, read_parent(parent, spec), 1) if parent else None,
+        parent=put_structures(store, given, 1) if given else None,
     )
     run_locally(flow, store=store, ensure_success=True)
 
@@ -62,8 +65,13 @@ def main(folder: Path, potential: str, parent: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    main(
-        Path(sys.argv[1] if len(sys.argv) > 1 else "silicon-relaxed"),
-        sys.argv[2] if len(sys.argv) > 2 else "tersoff",
-        Path(sys.argv[3]) if len(sys.argv) > 3 else None,
-    )
+    if len(sys.argv) > 4:
+        raise SystemExit(__doc__)
+    try:
+        main(
+            Path(sys.argv[1] if len(sys.argv) > 1 else "silicon-relaxed"),
+            sys.argv[2] if len(sys.argv) > 2 else "tersoff",
+            Path(sys.argv[3]) if len(sys.argv) > 3 else None,
+        )
+    except DismaiError as error:
+        raise SystemExit(str(error)) from None

@@ -21,6 +21,7 @@ from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import ScoreDoc
 from dismaiflow.benchmark.structure_flows import RelaxationPlan
 from dismaiflow.campaigns.interfaces import InterfaceDatasetMaker
+from dismaiflow.errors import DismaiError
 from dismaiflow.interfaces.generator import RandomInterfaces
 from dismaiflow.interfaces.scaffold import interface_yaml_from_cifs
 from dismaiflow.interfaces.summary import check_interface
@@ -38,6 +39,7 @@ EXAMPLES = Path(__file__).parent.parent / "docs" / "tutorials" / "files"
 def write_spec(path: Path, first: Path, second: Path, miller: list[tuple[int, ...]]) -> None:
     """Write a first spec, whose guesses are to be looked at."""
     text = interface_yaml_from_cifs(path.stem, first, second, miller=miller, folder=path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
 
@@ -94,15 +96,17 @@ def main(n: int, folder: Path, path: Path) -> None:
 
 if __name__ == "__main__":
     words = sys.argv[1:]
-    if len(words) not in (0, 1, 2, 6):
+    if len(words) not in (0, 1, 2, 6) or not (words or ["4"])[0].isdigit():
         raise SystemExit(__doc__)
     out = Path(words[1] if len(words) > 1 else "new-interface")
-    out.mkdir(parents=True, exist_ok=True)
     spec_file = out / "my-interface.yaml"
-    if not spec_file.exists():
-        if len(words) == 6:
-            planes = [tuple(int(i) for i in word.split(",")) for word in words[4:]]
-            write_spec(spec_file, Path(words[2]), Path(words[3]), planes)
-        else:
-            write_small_example(spec_file)
-    main(int(words[0]) if words else 4, out, spec_file)
+    try:
+        if not spec_file.exists():
+            if len(words) == 6:
+                planes = [tuple(int(i) for i in word.split(",")) for word in words[4:]]
+                write_spec(spec_file, Path(words[2]), Path(words[3]), planes)
+            else:
+                write_small_example(spec_file)
+        main(int(words[0]) if words else 4, out, spec_file)
+    except (DismaiError, ValueError) as error:
+        raise SystemExit(str(error)) from None

@@ -91,7 +91,8 @@ def test_the_report(dismai: Dismai, made: Path) -> None:
     ("words", "message"),
     [
         (("alloy-300K-wide", *SOFT), "--potential is for systems of kind interface or amorphous"),
-        (("tiny-li2o-licl", "--pilot", 3), "--pilot is for a search, which needs --potential"),
+        (("tiny-li2o-licl", "--pilot", 3), "--pilot needs --potential"),
+        (("tiny-li2o-licl", "--per-job", 3), "--per-job needs --potential"),
         (("tiny-li2o-licl", *SOFT, "--search", "guess"), "--search"),
         (("tiny-li2o-licl", *SOFT, "--n", 9, "--max-structures", 5), "budget of 5 structures"),
         (("tiny-li2o-licl", "--potential", "sw"), "sw does not know Li, Cl, O"),

@@ -362,6 +362,12 @@ def _warnings(result: SearchResult, sets: dict[str, StructureSet]) -> list[str]:
             f"{why}: the reference energy moved from {values[0]:.6f} to {values[-1]:.6f} eV/atom, "
             "and the filter was applied again"
         )
+    own = result.spec.reference_energy
+    if own is not None and not result.decision.history[-1].fixed:
+        found.append(
+            f"key 'reference_energy' ({own:g} eV/atom) was not used: it holds for the potential "
+            "that the paper relaxed this system with; the lowest structure sets it here"
+        )
     stray = int(sum(1 for one in rating.verdicts if one == "implausible_energy"))
     if stray:
         found.append(

@@ -175,10 +175,9 @@ def check_kinds(context: typer.Context, specs: Sequence[SystemSpec]) -> None:
                 f"{parameter.opts[0]} is for systems of kind {' or '.join(meant)}; "
                 f"{', '.join(spec.name for spec in specs)} is of kind {', '.join(sorted(kinds))}"
             )
-        if given and panel == _SEARCH and context.params.get("potential") is None:
-            raise DismaiError(
-                f"{parameter.opts[0]} is for a search, which needs --potential P to relax"
-            )
+        relaxes = panel in (_SEARCH, _RELAXED)
+        if given and relaxes and context.params.get("potential") is None:
+            raise DismaiError(f"{parameter.opts[0]} needs --potential P, which relaxes")
 
 
 def alloy_maker(

@@ -184,7 +184,7 @@ def decide(
     if ended:
         return Decision(rating, history, 0, ended)
     if tried and not history:
-        ended = "not one structure of the pilot set was fit to be rated"
+        ended = "the pilot set, of which not one structure was fit to be rated,"
         return Decision(rating, history, 0, ended)
     return Decision(rating, history, _next(ledger, settings, len(rating.rows(LOW))))
 

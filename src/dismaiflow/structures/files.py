@@ -62,7 +62,7 @@ def new_folder(target: Path) -> Iterator[Path]:
                 path.rename(target / path.name)
         else:
             partial.chmod(0o777 & ~_umask())
-            partial.rename(target)
+            _rename(partial, target)
     except OSError as error:
         raise explain_os_error(error, target) from error
     except DismaiError as error:
@@ -76,6 +76,18 @@ def new_folder(target: Path) -> Iterator[Path]:
         for folder in missing:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # if it was made for nothing
+
+
+def _rename(partial: Path, target: Path) -> None:
+    try:
+        partial.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        raise DismaiError(
+            f"{target}: another run has written it meanwhile, and it is left as it is; run the "
+            "same command with another folder, or `dismai results export` what is in the store"
+        ) from None
 
 
 def check_out_folder(target: Path) -> None:

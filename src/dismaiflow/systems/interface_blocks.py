@@ -28,6 +28,8 @@ from dismaiflow.systems.fields import (
 Matrix2 = tuple[tuple[int, int], tuple[int, int]]
 #: Thickness of a region, Å.
 Thickness = Annotated[float, Field(gt=0, le=100)]
+#: Least vacuum, Å; grids over the cell are as fine as a fraction of an ångström.
+Vacuum = Annotated[float, Field(gt=0, le=500)]
 #: Planes of atoms of a slab.
 Layers = Annotated[int, Field(gt=0, le=200)]
 #: Share of a cell vector.

@@ -63,6 +63,7 @@ from dismaiflow.systems.interface_blocks import (
     Matrix2,
     PolarFixes,
     Region,
+    Vacuum,
 )
 from dismaiflow.systems.parts import AlloyParts, AmorphousParts
 
@@ -79,8 +80,8 @@ def _expansion_tag(value: Any) -> str:
 class SystemSpec(Block):
     """A disordered system: what it is made of, how its dataset is made, what is measured.
 
-    Immutable; `model_copy(update=...)` makes a changed one. `alloy`, `amorphous` and `interface`
-    give the blocks of the kind with nothing optional left that the kind must have.
+    Immutable. `alloy`, `amorphous` and `interface` give the blocks of the kind with nothing
+    optional left that the kind must have; `model_copy(update=...)` makes a changed spec.
 
     Parameters
     ----------
@@ -91,9 +92,8 @@ class SystemSpec(Block):
     description : str
         One line for lists.
     composition : dict
-        Atoms of each element in a structure; structures list their species in this order. An
-        interface may leave it out: it then follows from its slabs and region, and is empty here
-        until `dismaiflow.interfaces.system.InterfaceSystem` has built them.
+        Atoms of each element in a structure, which lists species in this order. An interface may
+        leave it out: it then follows from slabs and region, once `InterfaceSystem` has built them.
     cell : Cell, optional
         The common cell, Å, where it is fixed. An alloy's follows from its lattice.
     oxidation_states : dict, optional
@@ -175,7 +175,7 @@ terminations, polar_fix, region, exchanges, vacuum, atom_order, dft
     polar_fix: PolarFixes | None = None
     region: Region | None = None
     exchanges: Exchanges | None = None
-    vacuum: PositiveFloat | None = None
+    vacuum: Vacuum | None = None
     atom_order: tuple[Literal["region", "top-substrate-layer", "rest"], ...] | None = None
     dft: Dft | None = None
 
@@ -492,9 +492,9 @@ terminations, polar_fix, region, exchanges, vacuum, atom_order, dft
     def cif_path(self, phase: str) -> Path:
         """Return the CIF file of a bulk phase; a DismaiError if it has none or it is missing."""
         bulk = self.interface.bulk.get(phase)
-        if bulk is None or bulk.cif is None:
-            raise DismaiError(f"{self.origin or self.name}: key 'bulk.{phase}' names no CIF file")
-        return self._data_file(f"bulk.{phase}.cif", bulk.cif)
+        if bulk is not None and bulk.cif is not None:
+            return self._data_file(f"bulk.{phase}.cif", bulk.cif)
+        raise DismaiError(f"{self.origin or self.name}: key 'bulk.{phase}' names no CIF file")
 
     def _data_file(self, key: str, name: str) -> Path:
         return find_data_file(name, key, self.origin or self.name, self._path)
