@@ -76,7 +76,7 @@ def soft_energy(atoms) -> tuple[float, np.ndarray]:
 
 
 class Lost(Soft):
-    """Pushes every atom apart from the middle of the cell: the slabs dissolve."""
+    """The same in a field that never ends, so that nothing converges."""
 
     def calculate(self, atoms=None, properties=None, system_changes=all_changes):
         """Leave no structure without forces."""

@@ -151,17 +151,7 @@ def test_a_wrong_potential_leaves_nothing_bad(
             assert np.linalg.norm(soft_energy(atoms)[1], axis=1).max() <= 0.05
 
 
-def test_a_hopeless_potential_stops_at_once(
-    run: Callable[..., Any], potential: Callable[[str], PotentialRef]
-) -> None:
-    """Argon for an oxide: nothing relaxes to an interface; the reasons are counted."""
-    spec = get_system("tiny-li2o-licl")
-    flow = maker(n_pilot=4).make(spec, potential("campaigns.soft:lost"), 0, 6)
-    with pytest.raises(RuntimeError):
-        run(flow)
-
-
-def test_exchanged_and_mutated_families_do_not_stand_on_both_sides(
+def test_mutated_families_do_not_stand_on_both_sides(
     store: JobStore, run: Callable[..., Any], potential: Callable[[str], PotentialRef]
 ) -> None:
     """A search that learns: descendants of one random structure train or validate, never both."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from dismaiflow.campaigns.lowest import example_of
 from dismaiflow.errors import DismaiError
+from dismaiflow.interfaces.energy import interface_area
 from dismaiflow.interfaces.families import divide
 from dismaiflow.interfaces.generator import DECIMALS
 from dismaiflow.interfaces.jobs import random_protocol
@@ -20,6 +21,7 @@ from dismaiflow.store.datasets import DatasetDoc
 from dismaiflow.store.structures import put_structures
 from dismaiflow.structures.dataset import DatasetCard, package_versions
 from dismaiflow.structures.structure_set import INDEX_LABEL, StructureSet
+from dismaiflow.systems.blocks import EnergyFilter
 
 if TYPE_CHECKING:
     from jobflow import JobStore
@@ -95,6 +97,11 @@ class SearchResult:
     rounds: list[dict[str, int]]
     failed_jobs: int
     n_duplicates: int
+
+    @property
+    def filter(self) -> EnergyFilter:
+        """What counts as low energy."""
+        return self.spec.dataset.energy_filter or EnergyFilter()
 
 
 def interface_dataset(
@@ -188,7 +195,6 @@ def _card(result: SearchResult, sets: dict[str, StructureSet]) -> DatasetCard:
     draw = {"sampling": settings.sampling, "exchanges": None}
     limits = result.decision
     reference = limits.history[-1]
-    window = spec.dataset.energy_filter
     return DatasetCard(
         system=spec.name,
         kind=spec.kind,
@@ -206,8 +212,7 @@ def _card(result: SearchResult, sets: dict[str, StructureSet]) -> DatasetCard:
                 "push": result.request.push,
             },
             "filter": {
-                "max_interface_energy": window.max_interface_energy if window else 0.0,
-                "window": window.window if window else None,
+                **result.filter.model_dump(),
                 "reference_energy": reference.value,
             },
         },
@@ -223,8 +228,7 @@ def _statistics(result: SearchResult, sets: dict[str, StructureSet]) -> dict[str
     low, high = rating.rows(LOW), rating.rows(HIGH)
     ended = dict(Counter(rating.verdicts).most_common())
     reference = result.decision.history[-1]
-    lowest_label = result.system.spec.dataset.energy_filter
-    stands_at = lowest_label.max_interface_energy - lowest_label.window if lowest_label else -0.4
+    stands_at = result.filter.max_interface_energy - result.filter.window
     rule = (
         "the system's spec, for the published potential"
         if reference.fixed
@@ -277,12 +281,11 @@ def _energies(
 ) -> dict[str, Any]:
     """Return the distribution of normalised interface energies (Fig. S4)."""
     energies = result.decision.rating.energies
-    window = result.spec.dataset.energy_filter
-    cut = window.max_interface_energy if window else 0.0
+    cut = result.filter.max_interface_energy
     edges = _edges(energies[np.isfinite(energies)], cut)
     return {
         "unit": "J/m²",
-        "area": float(np.linalg.norm(np.cross(*result.system.host.cell[:2]))),
+        "area": interface_area(result.system.host.cell),
         "cut": cut,
         "low": _summary(energies[low]),
         "high": _summary(energies[high]),

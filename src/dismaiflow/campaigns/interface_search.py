@@ -30,7 +30,6 @@ from dismaiflow.jobs import CATEGORY_KEY, dismai_job, ended_by
 from dismaiflow.potentials.store import PotentialRef, fetch_potential
 from dismaiflow.potentials.treatment import RelaxationRequest, Workplace, treat_structures
 from dismaiflow.progress import report
-from dismaiflow.settings import load_settings
 from dismaiflow.store.blobs import current_jobstore, get_blob, put_blob
 from dismaiflow.store.datasets import DatasetDoc
 from dismaiflow.store.structures import (
@@ -142,10 +141,6 @@ class SearchPartMaker(Maker):
         indices = structures.labels[INDEX_LABEL].astype(np.int64)
         known = [name for name in (*_KEPT_LABELS, *_DESCENT) if name in structures.labels]
         ledger.fill(indices, {name: structures.labels[name] for name in known})
-        settings = load_settings()
-        place = Workplace(
-            settings.SCRATCH_DIR / "relaxations", settings.PROCESSES or None, self.device
-        )
         task = f"relaxing {spec.name} ({potential.card.name})"
         report(task, last - first - len(structures), total, "structures")
         asked = RelaxationRequest.of(request)
@@ -155,7 +150,7 @@ class SearchPartMaker(Maker):
             None,
             asked,
             fetch_potential(jobstore, potential),
-            place,
+            Workplace.of_settings(self.device),
             lambda n: report(task, n, total, "structures"),
         )
         relaxed = _labelled(relaxed, structures)

@@ -19,7 +19,6 @@ from dismaiflow.potentials.treatment import (
     treat_structures,
 )
 from dismaiflow.progress import report
-from dismaiflow.settings import load_settings
 from dismaiflow.store.blobs import current_jobstore, get_blob, put_blob
 from dismaiflow.store.structures import (
     StructuresRef,
@@ -102,10 +101,6 @@ class RelaxPartMaker(Maker):
         whole, indices, lost = read_chunks(jobstore, chunks, start)
         if len(whole) == 0:
             raise DismaiError(lost[0] if lost else "there are no structures to relax")
-        settings = load_settings()
-        place = Workplace(
-            settings.SCRATCH_DIR / "relaxations", settings.PROCESSES or None, self.device
-        )
         task = f"relaxing ({potential.card.name})"
         report(task, 0, total, "structures")
         relaxed, table = treat_structures(
@@ -114,7 +109,7 @@ class RelaxPartMaker(Maker):
             like,
             asked,
             fetch_potential(jobstore, potential),
-            place,
+            Workplace.of_settings(self.device),
             lambda n: report(task, n, total, "structures"),
         )
         return RelaxedDoc(

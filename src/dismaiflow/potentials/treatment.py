@@ -17,6 +17,7 @@ from dismaiflow.metrics.overlaps import push_apart
 from dismaiflow.potentials.relax_set import relax_set
 from dismaiflow.potentials.relaxation import RelaxationSettings
 from dismaiflow.potentials.table import RelaxationTable
+from dismaiflow.settings import load_settings
 from dismaiflow.structures.checks import check_structures
 from dismaiflow.structures.structure_set import INDEX_LABEL
 
@@ -101,6 +102,12 @@ class Workplace:
     folder: Path
     n_processes: int | None = None
     device: str = "cpu"
+
+    @classmethod
+    def of_settings(cls, device: str = "cpu") -> Workplace:
+        """Return what the settings SCRATCH_DIR and PROCESSES of this machine say."""
+        settings = load_settings()
+        return cls(settings.SCRATCH_DIR / "relaxations", settings.PROCESSES or None, device)
 
 
 def treat_structures(
