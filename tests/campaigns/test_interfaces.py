@@ -73,6 +73,7 @@ def test_from_random_to_low_energy(
     assert sum(histogram["high"]) == ended["high"]
     assert all(not (a and b) for a, b in zip(histogram["low"], histogram["high"], strict=True))
     assert any(edge == pytest.approx(0, abs=1e-12) for edge in histogram["edges"])
+    assert -0.4 - np.diff(histogram["edges"])[0] < histogram["edges"][0] <= -0.4 + 1e-9
     lowest = facts["lowest"][0]
     assert lowest["interface_energy"] == pytest.approx(-0.4)
     assert len(lowest["symbols"]) == 46

@@ -304,7 +304,8 @@ def _edges(energies: NDArray[np.float64], cut: float) -> NDArray[np.float64]:
     decade = 10.0 ** np.floor(np.log10(least))
     width = decade * next(step for step in (1, 2, 5, 10) if step * decade >= least * (1 - 1e-9))
     # As many whole bins on either side of the cut as hold all; a low energy may stand on the cut.
-    below, above = np.ceil((cut - low) / width), np.ceil((high - cut) / width)
+    # Rounding must not add an empty bin below the lowest, which stands on an edge as a rule.
+    below, above = np.ceil(np.array([cut - low, high - cut]) / width - 1e-6)
     return np.asarray(cut + width * np.arange(-below, above + 1))
 
 
