@@ -137,12 +137,12 @@ def replaced_by(jobs: Sequence[Job], output: Any, name: str) -> Response[Any]:
     return ended_by(jobs, last)
 
 
-def ended_by(jobs: Sequence[Job], last: Job) -> Response[Any]:
+def ended_by(jobs: Sequence[Job | Flow], last: Job) -> Response[Any]:
     """Return the response of a dispatcher: jobs that take its place, and the one that ends them.
 
     Parameters
     ----------
-    jobs : sequence of Job
+    jobs : sequence of Job or Flow
         What is to be done; each keeps its category.
     last : Job
         Takes their outputs, None where one failed; its own becomes that of the dispatcher.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dismaiflow.campaigns.dft_check import check_of_potential
 from dismaiflow.campaigns.lowest import example_of
 from dismaiflow.errors import DismaiError
 from dismaiflow.interfaces.energy import interface_area
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from jobflow import JobStore
     from numpy.typing import NDArray
 
+    from dismaiflow.campaigns.schemas import DFTSummary
     from dismaiflow.interfaces.ledger import SearchLedger
     from dismaiflow.interfaces.search import Decision, SearchSettings
     from dismaiflow.interfaces.system import InterfaceSystem
@@ -83,6 +85,8 @@ class SearchResult:
         Jobs that did not finish.
     n_duplicates : int
         Structures that were left out because they are the same as others.
+    dft : DFTSummary, optional
+        What DFT did after the potential.
     """
 
     spec: SystemSpec
@@ -97,6 +101,12 @@ class SearchResult:
     rounds: list[dict[str, int]]
     failed_jobs: int
     n_duplicates: int
+    dft: DFTSummary | None = None
+
+    @property
+    def n_atoms(self) -> int:
+        """Atoms of a structure."""
+        return sum(self.spec.composition.values())
 
     @property
     def filter(self) -> EnergyFilter:
@@ -153,7 +163,8 @@ def _sets(result: SearchResult) -> dict[str, StructureSet]:
             f"{_mend(counts)}"
         )
     train, val = divide(result.ledger, low, result.spec.dataset.split(len(low)), settings)
-    chosen = {"train": train, "val": val, "high": rating.rows(HIGH)}
+    high = rating.rows(HIGH)
+    chosen = {"train": train, "val": val, "high": high[: settings.n_high or len(high)]}
     return {name: _structures(result, rows) for name, rows in chosen.items() if len(rows)}
 
 
@@ -195,6 +206,7 @@ def _card(result: SearchResult, sets: dict[str, StructureSet]) -> DatasetCard:
     draw = {"sampling": settings.sampling, "exchanges": None}
     limits = result.decision
     reference = limits.history[-1]
+    by_dft = " with the potential, then by DFT," if result.dft is not None else ""
     return DatasetCard(
         system=spec.name,
         kind=spec.kind,
@@ -204,13 +216,18 @@ def _card(result: SearchResult, sets: dict[str, StructureSet]) -> DatasetCard:
         content_hashes={name: part.content_hash for name, part in sets.items()},
         protocol={
             **random_protocol(spec, draw, result.protocol),
-            "stage": "random structures, relaxed and filtered by interface energy",
+            "stage": f"random structures, relaxed{by_dft} and filtered by interface energy",
             "search": {k: v for k, v in settings.as_dict().items() if k != "seed"},
             "relaxation": {
                 "potential": result.potential.model_dump(mode="json"),
                 "settings": result.request.settings.as_dict(),
                 "push": result.request.push,
             },
+            **(
+                {"dft": result.dft.model_dump(mode="json", exclude={"frames"})}
+                if result.dft
+                else {}
+            ),
             "filter": {
                 **result.filter.model_dump(),
                 "reference_energy": reference.value,
@@ -221,6 +238,13 @@ def _card(result: SearchResult, sets: dict[str, StructureSet]) -> DatasetCard:
         statistics=_statistics(result, sets),
         warnings=_warnings(result, sets),
     )
+
+
+def _dft_protocol(result: SearchResult) -> dict[str, Any]:
+    """Say what DFT did after the potential, if it did."""
+    if result.dft is None:
+        return {}
+    return {"dft": result.dft.model_dump(mode="json", exclude={"frames"})}
 
 
 def _statistics(result: SearchResult, sets: dict[str, StructureSet]) -> dict[str, Any]:
@@ -255,6 +279,7 @@ def _statistics(result: SearchResult, sets: dict[str, StructureSet]) -> dict[str
         },
         "interface_energy": _energies(result, low, high),
         "relaxation": _relaxations(result, np.concatenate([low, high])),
+        **({"dft_check": check_of_potential(ledger, rating, result.n_atoms)} if result.dft else {}),
         "duplicates": {"dropped": result.n_duplicates},
         "thickness": {
             "random": _range(ledger.columns["thickness"][low]),
@@ -323,8 +348,10 @@ def _summary(values: NDArray[np.float64]) -> dict[str, Any]:
 def _relaxations(result: SearchResult, rows: NDArray[np.int64]) -> dict[str, float]:
     """Return steps, force calls and energy released by the structures that were rated."""
     columns = result.ledger.columns
-    n_atoms = sum(result.spec.composition.values())
-    drop = 1e3 * (columns["initial_energy"][rows] - columns["energy"][rows]) / n_atoms
+    # What the potential released, not what DFT did after it.
+    by_potential = columns["potential_energy"][rows]
+    relaxed = np.where(np.isfinite(by_potential), by_potential, columns["energy"][rows])
+    drop = 1e3 * (columns["initial_energy"][rows] - relaxed) / result.n_atoms
     return {
         "steps_mean": float(columns["n_steps"][rows].mean()),
         "steps_std": float(columns["n_steps"][rows].std()),
@@ -377,6 +404,10 @@ def _warnings(result: SearchResult, sets: dict[str, StructureSet]) -> list[str]:
         found.append(
             f"{stray} structures have energies far below all others, as holes of a potential give "
             "them; they are left out"
+        )
+    if result.dft is not None and any(label.rehearsal for label in result.dft.labels):
+        found.append(
+            "a rehearsal: a stand-in for VASP made the energies up; nothing here is a result of DFT"
         )
     if asked.method != "random":
         found.append(

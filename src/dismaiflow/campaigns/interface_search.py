@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jobflow import Maker, Response
 
+from dismaiflow.campaigns.dft_stage import DFTStageMaker
 from dismaiflow.campaigns.interface_cards import SearchResult, interface_dataset
 from dismaiflow.campaigns.schemas import SearchPartDoc, SearchState
-from dismaiflow.errors import DismaiError
+from dismaiflow.campaigns.search_ledger import (
+    KEPT_LABELS,
+    LEDGER_KIND,
+    FoundSoFar,
+    enter_checks,
+    enter_relaxations,
+    labelled_like,
+)
 from dismaiflow.interfaces.built import built_generator, built_system
 from dismaiflow.interfaces.duplicates import find_duplicates
 from dismaiflow.interfaces.energy import interface_area
-from dismaiflow.interfaces.exchanges import EXCHANGED
-from dismaiflow.interfaces.integrity import RelaxedChecks
-from dismaiflow.interfaces.ledger import INTACT, SearchLedger
+from dismaiflow.interfaces.ledger import SearchLedger
 from dismaiflow.interfaces.proposals import propose_structures
 from dismaiflow.interfaces.rating import LOW, Rater
 from dismaiflow.interfaces.search import (
@@ -30,12 +36,11 @@ from dismaiflow.jobs import CATEGORY_KEY, dismai_job, ended_by
 from dismaiflow.potentials.store import PotentialRef, fetch_potential
 from dismaiflow.potentials.treatment import RelaxationRequest, Workplace, treat_structures
 from dismaiflow.progress import report
-from dismaiflow.store.blobs import current_jobstore, get_blob, put_blob
+from dismaiflow.store.blobs import current_jobstore, put_blob
 from dismaiflow.store.datasets import DatasetDoc
 from dismaiflow.store.structures import (
     StructuresRef,
     get_structures,
-    put_manifest,
     put_structures,
 )
 from dismaiflow.structures.structure_set import INDEX_LABEL, StructureSet
@@ -43,22 +48,13 @@ from dismaiflow.systems import SystemSpec
 from dismaiflow.systems.blocks import EnergyFilter
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from dismaiflow.interfaces.system import InterfaceSystem
-    from dismaiflow.potentials.table import RelaxationTable
-
-#: Kind under which ledgers are stored.
-LEDGER_KIND = "search_ledger"
 
 #: Status of a structure for which the region had no room.
 NO_ROOM = "no_room"
 
 #: Between the name of a judge and the number of structures that it judges.
 _AT = " at "
-
-#: Labels of starting structures that relaxed ones keep.
-_KEPT_LABELS = ("thickness", "shift_a", "shift_b", "distance_scale")
 
 #: Labels of structures of a search by mutation, which tell where they come from.
 _DESCENT = ("parent", "root", "second_root", "operator")
@@ -139,7 +135,7 @@ class SearchPartMaker(Maker):
             for index, reason in (unplaced or {}).items():
                 ledger.mark(int(index), NO_ROOM, reason)
         indices = structures.labels[INDEX_LABEL].astype(np.int64)
-        known = [name for name in (*_KEPT_LABELS, *_DESCENT) if name in structures.labels]
+        known = [name for name in (*KEPT_LABELS, *_DESCENT) if name in structures.labels]
         ledger.fill(indices, {name: structures.labels[name] for name in known})
         task = f"relaxing {spec.name} ({potential.card.name})"
         report(task, last - first - len(structures), total, "structures")
@@ -153,9 +149,9 @@ class SearchPartMaker(Maker):
             Workplace.of_settings(self.device),
             lambda n: report(task, n, total, "structures"),
         )
-        relaxed = _labelled(relaxed, structures)
-        _enter(ledger, table)
-        _check(ledger, relaxed, system)
+        relaxed = labelled_like(relaxed, structures)
+        enter_relaxations(ledger, table)
+        enter_checks(ledger, relaxed, system)
         return SearchPartDoc(
             system=spec.name,
             first=first,
@@ -181,11 +177,14 @@ class SearchMaker(Maker):
         would have more than 60 jobs, which is as many as one document of a LaunchPad holds well.
     part_maker : SearchPartMaker
         Makes, relaxes and checks some structures.
+    dft_maker : DFTStageMaker, optional
+        Relaxes further by DFT what the potential has relaxed; energies are then those of DFT.
     """
 
     name: str = "judge search"
     structures_per_job: int = 50
     part_maker: SearchPartMaker = field(default_factory=SearchPartMaker)
+    dft_maker: DFTStageMaker | None = None
 
     @dismai_job(output_schema=DatasetDoc)
     def make(
@@ -224,10 +223,11 @@ class SearchMaker(Maker):
             If all jobs of a round failed, or the search ends with fewer than two structures.
         """
         jobstore = current_jobstore()
+        potential = PotentialRef.model_validate(potential)
         asked = SearchSettings(**settings)
         system = built_system(spec)
         before = SearchState.model_validate(state or {})
-        found = _Found.gather(jobstore, before, ranges or [], parts or [])
+        found = FoundSoFar.gather(jobstore, before, ranges or [], parts or [])
         rater = _rater(spec, system)
         history = tuple(ReferenceEnergy(**entry) for entry in before.history)
         decision = decide(found.ledger, rater, asked, history, before.duplicates)
@@ -255,6 +255,7 @@ class SearchMaker(Maker):
                 rounds=rounds,
                 failed_jobs=found.failed_jobs,
                 n_duplicates=len(duplicates),
+                dft=found.dft,
             )
             ledger = put_blob(jobstore, found.ledger.to_bytes(), LEDGER_KIND)
             return interface_dataset(jobstore, result, ledger, self.part_maker.chunk_size)
@@ -265,6 +266,7 @@ class SearchMaker(Maker):
             history=[asdict(entry) for entry in decision.history],
             duplicates=duplicates,
             failed_jobs=found.failed_jobs,
+            dft=found.dft,
         )
         return self._next_round(spec, asked, potential, request, protocol, after, found, decision)
 
@@ -276,7 +278,7 @@ class SearchMaker(Maker):
         request: dict[str, Any],
         protocol: Literal["corrected", "published"],
         state: SearchState,
-        found: _Found,
+        found: FoundSoFar,
         decision: Decision,
     ) -> Response[Any]:
         """Send the structures of the next round to jobs, and another judge after them."""
@@ -313,71 +315,16 @@ class SearchMaker(Maker):
                 part.config.manager_config = {CATEGORY_KEY: "gpu"}
             jobs.append(part)
             ranges.append((first, after))
+        outputs = [part.output for part in jobs]
+        if self.dft_maker is not None:
+            further = [self.dft_maker.after(spec, part) for part in jobs]
+            jobs, outputs = [*jobs, *further], [part.output for part in further]
         judge = self.make(
-            spec,
-            asked.as_dict(),
-            potential,
-            request,
-            protocol,
-            state,
-            ranges,
-            [part.output for part in jobs],
+            spec, asked.as_dict(), potential, request, protocol, state, ranges, outputs
         )
         # The name of a job becomes that of its Maker.
         judge.name = f"{self.name.partition(_AT)[0]}{_AT}{last}"
         return ended_by(jobs, judge)
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """All that a search has found."""
-
-    ledger: SearchLedger
-    structures: StructureSet
-    reference: StructuresRef | None
-    failed_jobs: int
-
-    @classmethod
-    def gather(
-        cls,
-        jobstore: Any,
-        state: SearchState,
-        ranges: list[tuple[int, int]],
-        parts: list[SearchPartDoc | None],
-    ) -> _Found:
-        """Join what was there before and what the parts of a round have left."""
-        ledgers, sets, references = [], [], []
-        if state.ledger is not None and state.structures is not None:
-            ledgers.append(SearchLedger.from_bytes(get_blob(jobstore, state.ledger)))
-            references.append(state.structures)
-        n_failed = 0
-        for (first, last), part in zip(ranges, parts, strict=True):
-            if part is None:
-                n_failed += 1
-                text = f"the job of structures {first} to {last - 1} failed"
-                ledgers.append(SearchLedger.of_indices(range(first, last), detail=text))
-                continue
-            done = SearchPartDoc.model_validate(part)
-            ledgers.append(SearchLedger.from_bytes(get_blob(jobstore, done.ledger)))
-            references.append(done.structures)
-        if parts and n_failed == len(parts):
-            raise DismaiError(
-                f"all {n_failed} jobs of a round of the search failed: see their errors, mend the "
-                "cause, then `dismai launchpad retry`, or run the command again"
-            )
-        sets = [get_structures(jobstore, one) for one in references]
-        structures = StructureSet.concatenate(sets)
-        joined = None
-        if references:
-            joined = StructuresRef(
-                content_hash=structures.content_hash,
-                n_structures=len(structures),
-                chunks=[chunk for one in references for chunk in one.chunks],
-                chunk_sizes=[n for one in references for n in one.chunk_sizes],
-            )
-            put_manifest(jobstore, joined)
-        ledger = SearchLedger.concatenate(ledgers)
-        return cls(ledger, structures, joined, state.failed_jobs + n_failed)
 
 
 def _rater(spec: SystemSpec, system: InterfaceSystem) -> Rater:
@@ -393,43 +340,3 @@ def _duplicates(structures: StructureSet, decision: Decision) -> list[int]:
     chosen = structures.select(rows)
     indices = chosen.labels[INDEX_LABEL] if len(low) else low
     return [int(indices[i]) for group in find_duplicates(chosen, _SAME) for i in group[1:]]
-
-
-def _labelled(relaxed: StructureSet, starts: StructureSet) -> StructureSet:
-    """Give relaxed structures the labels of those that they started from."""
-    rows = np.searchsorted(starts.labels[INDEX_LABEL], relaxed.labels[INDEX_LABEL])
-    kept = {
-        name: values[rows]
-        for name, values in starts.labels.items()
-        if name in _KEPT_LABELS or name.startswith(EXCHANGED)
-    }
-    return relaxed.with_labels(relaxed.labels | kept)
-
-
-def _enter(ledger: SearchLedger, table: RelaxationTable) -> None:
-    """Enter what became of relaxations."""
-    numbers = table.numbers
-    columns: dict[str, NDArray[Any]] = {
-        "initial_energy": numbers["initial_energy"],
-        "energy": numbers["final_energy"],
-        "n_steps": numbers["n_steps"],
-        "n_force_calls": numbers["n_force_calls"],
-    }
-    ledger.fill(numbers[INDEX_LABEL], columns)
-    for index, status, detail in zip(
-        numbers[INDEX_LABEL].tolist(), table.statuses, table.details, strict=True
-    ):
-        ledger.mark(index, INTACT if status == "converged" else status, detail)
-
-
-def _check(ledger: SearchLedger, relaxed: StructureSet, system: InterfaceSystem) -> None:
-    """Enter whether relaxed structures are interfaces still, and how thick their region is."""
-    checks = RelaxedChecks(system.host, atom_order=system.spec.interface.atom_order)
-    indices = relaxed.labels[INDEX_LABEL].astype(np.int64)
-    facts = checks.measure(relaxed)
-    thickness = np.array([one.relaxed_thickness for one in facts], dtype=float)
-    ledger.fill(indices, {"relaxed_thickness": thickness})
-    for index, one in zip(indices.tolist(), facts, strict=True):
-        problem = checks.problem(one)
-        if problem is not None:
-            ledger.mark(index, problem.reason, problem.detail)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from jobflow import Flow, Maker
 
 from dismaiflow.benchmark.published import is_published_potential
+from dismaiflow.campaigns.dft_stage import DFTStageMaker, second_stage
 from dismaiflow.campaigns.interface_search import SearchMaker
 from dismaiflow.campaigns.schemas import SearchState
 from dismaiflow.errors import DismaiError
@@ -16,11 +17,13 @@ from dismaiflow.interfaces.sampling import SamplingKind
 from dismaiflow.interfaces.search import SearchMethod, SearchSettings
 from dismaiflow.interfaces.system import InterfaceSystem
 from dismaiflow.potentials.relaxation import RelaxationSettings
+from dismaiflow.potentials.store import PotentialRef
 from dismaiflow.potentials.treatment import RelaxationRequest
 from dismaiflow.structures.dataset import check_request
 
 if TYPE_CHECKING:
-    from dismaiflow.potentials.store import PotentialRef
+    from jobflow import OutputReference
+
     from dismaiflow.systems import SystemSpec
 
 
@@ -64,7 +67,7 @@ class InterfaceDatasetMaker(Maker):
     def make(
         self,
         spec: SystemSpec,
-        potential: PotentialRef,
+        potential: PotentialRef | OutputReference,
         seed: int = 0,
         n_structures: int | None = None,
     ) -> Flow:
@@ -76,7 +79,7 @@ class InterfaceDatasetMaker(Maker):
             The interface. Its slabs are built and the first structures tried here already, so
             that what is wrong with it is said before anything runs.
         potential : PotentialRef
-            What relaxes, in the store.
+            What relaxes, in the store; or the reference to the output of a job that trains it.
         seed : int
             Seed of all randomness. The same seed gives the same dataset however many workers run.
         n_structures : int, optional
@@ -106,11 +109,14 @@ class InterfaceDatasetMaker(Maker):
         except DismaiError as error:
             raise DismaiError(f"{spec.origin or spec.name}: {error}") from None
         history = []
-        if whole.reference_energy is not None and is_published_potential(
+        # A potential that is trained in the same flow is not the published one.
+        own = isinstance(potential, PotentialRef) and is_published_potential(
             whole.name, potential.card
-        ):
+        )
+        if own and whole.reference_energy is not None:
             history = [{"value": whole.reference_energy, "after": 0, "fixed": True}]
-        search = self.search_maker.make(
+        search_maker = self._search_maker(whole)
+        search = search_maker.make(
             whole,
             settings.as_dict(),
             potential,
@@ -118,12 +124,22 @@ class InterfaceDatasetMaker(Maker):
             self.protocol,
             SearchState(history=history),
         )
-        search.name = f"{self.search_maker.name} {spec.name}"
+        search.name = f"{search_maker.name} {spec.name}"
         flow = Flow([search], output=search.output, name=f"{self.name} {spec.name}")
         flow.update_metadata(
             {"system": spec.name, "model": "none", "protocol": self.protocol}, dynamic=True
         )
         return flow
+
+    def _search_maker(self, spec: SystemSpec) -> SearchMaker:
+        """Return the Maker of the rounds; one that runs DFT is filled in by the spec."""
+        given = self.search_maker
+        stage = given.dft_maker
+        if stage is None or stage.relax_maker is not None:
+            return given
+        # Here already, so that powerups on the flow reach the engine.
+        filled = replace(stage, relax_maker=second_stage(spec))
+        return replace(given, dft_maker=filled)
 
     def _settings(self, n: int, seed: int) -> SearchSettings:
         if self.sampling == "stratified":
@@ -141,3 +157,36 @@ class InterfaceDatasetMaker(Maker):
             sampling=self.sampling,
             drop_duplicates=self.protocol == "corrected",
         )
+
+
+def _search_with_dft() -> SearchMaker:
+    return SearchMaker(name="judge DFT search", dft_maker=DFTStageMaker())
+
+
+@dataclass
+class InterfaceDFTDatasetMaker(InterfaceDatasetMaker):
+    """Make datasets of low and of high energy that a potential relaxed, and DFT after it.
+
+    These are the sets of section 4.4 of the paper, on which CryinGAN was developed; the card holds
+    the figures of Table 5: how near to convergence in DFT the potential brings structures.
+
+    Parameters
+    ----------
+    name : str
+        The flow name.
+    n_high : int, optional
+        Structures of high energy; by default as many as of low energy, 1,500 each for the paper's
+        interface.
+    search_maker : SearchMaker
+        Runs the rounds; its ``dft_maker`` is the second stage of relaxation.
+    protocol, method, sampling, n_pilot, max_structures, max_force_calls
+        See `InterfaceDatasetMaker`.
+    """
+
+    name: str = "interface DFT dataset"
+    n_high: int | None = None
+    search_maker: SearchMaker = field(default_factory=_search_with_dft)
+
+    def _settings(self, n: int, seed: int) -> SearchSettings:
+        wanted = n if self.n_high is None else self.n_high
+        return replace(super()._settings(n, seed), n_high=wanted)

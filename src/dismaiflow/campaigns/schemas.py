@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from pydantic import BaseModel, Field
 
+from dismaiflow.store.frames import FramesRef
 from dismaiflow.store.structures import StructuresRef
 from dismaiflow.structures.dataset import package_versions
+from dismaiflow.structures.frames import FrameLabel
+
+
+class DFTSummary(BaseModel):
+    """What DFT did with structures that a potential had relaxed.
+
+    Parameters
+    ----------
+    by_status : dict of str to int
+        How its relaxations ended.
+    labels : list of FrameLabel
+        Where its numbers come from.
+    frames : list of FramesRef
+        Ionic steps, by which the potential may be trained further.
+    """
+
+    by_status: dict[str, int] = Field(default_factory=dict)
+    labels: list[FrameLabel] = Field(default_factory=list)
+    frames: list[FramesRef] = Field(default_factory=list)
+
+    @classmethod
+    def joined(cls, parts: list[DFTSummary]) -> DFTSummary | None:
+        """Add up; None without any."""
+        if not parts:
+            return None
+        counts: Counter[str] = Counter()
+        for part in parts:
+            counts.update(part.by_status)
+        labels = {label.hash: label for part in parts for label in part.labels}
+        return cls(
+            by_status=dict(counts.most_common()),
+            labels=list(labels.values()),
+            frames=[one for part in parts for one in part.frames],
+        )
 
 
 class SearchPartDoc(BaseModel):
@@ -29,6 +65,8 @@ class SearchPartDoc(BaseModel):
         How the structures ended.
     potential_hash : str
         Hash of the card of the potential.
+    dft : DFTSummary, optional
+        What DFT did after the potential.
     """
 
     kind: str = "interface_search_part"
@@ -40,6 +78,7 @@ class SearchPartDoc(BaseModel):
     n_force_calls: int
     by_status: dict[str, int]
     potential_hash: str
+    dft: DFTSummary | None = None
     versions: dict[str, str] = Field(default_factory=package_versions)
 
 
@@ -60,6 +99,8 @@ class SearchState(BaseModel):
         Indices of structures that are the same as an earlier one.
     failed_jobs : int
         Jobs that failed.
+    dft : DFTSummary, optional
+        What DFT did after the potential, so far.
     """
 
     ledger: str | None = None
@@ -68,3 +109,4 @@ class SearchState(BaseModel):
     history: list[dict[str, Any]] = Field(default_factory=list)
     duplicates: list[int] = Field(default_factory=list)
     failed_jobs: int = 0
+    dft: DFTSummary | None = None

@@ -39,6 +39,9 @@ _COLUMNS: dict[str, tuple[type, float]] = {
     "n_steps": (np.int64, 0),
     "n_force_calls": (np.int64, 0),
     "relaxed_thickness": (np.float64, np.nan),
+    "potential_energy": (np.float64, np.nan),
+    "first_energy": (np.float64, np.nan),
+    "n_dft_steps": (np.int64, 0),
 }
 
 
@@ -53,7 +56,9 @@ class SearchLedger:
         structures that it descends from, itself if random), ``operator`` (how it was made);
         ``thickness`` and ``relaxed_thickness`` of the region (Å), ``shift_a``, ``shift_b`` (shares
         of the vectors), ``distance_scale``; ``initial_energy``, ``energy`` (total, eV),
-        ``n_steps``, ``n_force_calls``.
+        ``n_steps``, ``n_force_calls``. Where DFT relaxed it after the potential, ``energy`` is that
+        of DFT, ``potential_energy`` that of the potential at its own minimum, ``first_energy`` that
+        of DFT there, and ``n_dft_steps`` counts the ionic steps from there.
     statuses : list of str
         `INTACT`, `LOST`, or the reason for which the structure is out.
     details : list of str
@@ -142,4 +147,6 @@ class SearchLedger:
             If the bytes are something else, or are cut off.
         """
         columns, header = unpack_arrays(_MAGIC, data)
-        return cls(columns, header["statuses"], header["details"])
+        # An earlier version knew fewer columns.
+        blank = cls.of_indices(columns["index"].tolist()).columns
+        return cls(blank | columns, header["statuses"], header["details"])

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from dismaiflow.errors import DismaiError
-from dismaiflow.interfaces.rating import LOW, Rater, Rating
+from dismaiflow.interfaces.rating import HIGH, LOW, Rater, Rating
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -56,6 +56,8 @@ class SearchSettings:
         How thickness and displacement of random structures are drawn.
     drop_duplicates : bool
         Whether a structure that is the same as an earlier one is left out.
+    n_high : int
+        Structures of high energy that are wanted too; by default as many as there happen to be.
     """
 
     n_structures: int
@@ -66,6 +68,7 @@ class SearchSettings:
     method: SearchMethod = "random"
     sampling: SamplingKind = "random"
     drop_duplicates: bool = True
+    n_high: int = 0
 
     def __post_init__(self) -> None:
         if self.n_structures < 2:
@@ -174,19 +177,19 @@ def decide(
     if not history or _fell_out(ledger, rater, history):
         history = _moved(ledger, rater, history)
     rating = _rated(ledger, rater, history, duplicates)
-    ended = _end(ledger, settings, len(rating.rows(LOW)))
+    ended = _end(ledger, settings, rating)
     if ended and not (history and history[-1].fixed):
         now = _moved(ledger, rater, history)
         if now != history:
             history = now
             rating = _rated(ledger, rater, history, duplicates)
-            ended = _end(ledger, settings, len(rating.rows(LOW)))
+            ended = _end(ledger, settings, rating)
     if ended:
         return Decision(rating, history, 0, ended)
     if tried and not history:
         ended = "the pilot set, of which not one structure was fit to be rated,"
         return Decision(rating, history, 0, ended)
-    return Decision(rating, history, _next(ledger, settings, len(rating.rows(LOW))))
+    return Decision(rating, history, _next(ledger, settings, rating))
 
 
 def _rated(
@@ -215,9 +218,16 @@ def _moved(
     return (*history, ReferenceEnergy(value, len(ledger)))
 
 
-def _end(ledger: SearchLedger, settings: SearchSettings, n_low: int) -> str:
+def _missing(settings: SearchSettings, rating: Rating) -> list[tuple[int, int]]:
+    """Return what there is and what is missing, of low and of high energy."""
+    wanted = ((LOW, settings.n_structures), (HIGH, settings.n_high))
+    found = [(len(rating.rows(verdict)), n) for verdict, n in wanted]
+    return [(there, max(n - there, 0)) for there, n in found]
+
+
+def _end(ledger: SearchLedger, settings: SearchSettings, rating: Rating) -> str:
     """Say why a search ends here; nothing if it does not."""
-    if n_low >= settings.n_structures:
+    if not any(missing for _, missing in _missing(settings, rating)):
         return "the number of structures"
     if len(ledger) >= settings.max_structures:
         return f"the budget of {settings.max_structures} structures"
@@ -227,14 +237,15 @@ def _end(ledger: SearchLedger, settings: SearchSettings, n_low: int) -> str:
     return ""
 
 
-def _next(ledger: SearchLedger, settings: SearchSettings, n_low: int) -> int:
+def _next(ledger: SearchLedger, settings: SearchSettings, rating: Rating) -> int:
     """Return the size of the next round: what is missing by the yield so far, and its scatter."""
     tried = len(ledger)
     if tried == 0:
         return min(settings.n_pilot, settings.max_structures)
-    share = (n_low + 1) / (tried + 2)
-    missing = settings.n_structures - n_low
-    wanted = (missing + math.sqrt(missing * (1 - share))) / share
+    wanted = 0.0
+    for there, missing in _missing(settings, rating):
+        share = (there + 1) / (tried + 2)
+        wanted = max(wanted, (missing + math.sqrt(missing * (1 - share))) / share)
     limits = [wanted, settings.max_structures - tried, _GROWTH * tried]
     if settings.method != "random":
         limits.append(settings.n_pilot)
