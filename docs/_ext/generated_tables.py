@@ -69,6 +69,23 @@ class CliOptions(SphinxDirective):
         return self.parse_text_to_nodes("\n\n".join(parts))
 
 
+class DftSettings(SphinxDirective):
+    """The settings of the VASP calculations of a system: ``{dft-settings} SYSTEM``."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return a table for each calculation, after what all share."""
+        from dismaiflow.dft.settings_table import setting_groups
+        from dismaiflow.systems import get_system
+
+        parts = []
+        for title, settings in setting_groups(get_system(self.arguments[0])):
+            rows = [(s.file, f"`{s.key}`", f"`{s.text}`", s.source) for s in settings]
+            parts += [f"**{title}**", _table(("file", "key", "value", "source"), rows)]
+        return self.parse_text_to_nodes("\n\n".join(parts))
+
+
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     clean = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
@@ -137,4 +154,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("model-keys", ModelKeys)
     app.add_directive("cli-options", CliOptions)
+    app.add_directive("dft-settings", DftSettings)
     return {"parallel_read_safe": True}

@@ -114,12 +114,12 @@ def check_version() -> None:
         )
 
 
-def replaced_by(jobs: Sequence[Job], output: Any, name: str) -> Response[Any]:
+def replaced_by(jobs: Sequence[Job | Flow], output: Any, name: str) -> Response[Any]:
     """Return the response of a dispatcher: jobs that take its place, and what they leave.
 
     Parameters
     ----------
-    jobs : sequence of Job
+    jobs : sequence of Job or Flow
         What is to be done; each keeps its category.
     output : Any
         Becomes the output of the dispatcher once they are done; references to a job that failed

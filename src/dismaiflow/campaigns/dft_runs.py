@@ -130,6 +130,7 @@ def relax_each(
     parts: list[Job | Flow] = []
     for one in structures:
         part = maker.make(one)
-        part.append_name(f" {one.parent}", dynamic=False)
+        if not part.name.endswith(one.parent):
+            part.append_name(f" {one.parent}", dynamic=False)
         parts.append(part)
     return parts, [part.output for part in parts]

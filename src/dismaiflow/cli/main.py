@@ -11,9 +11,12 @@ from dismaiflow import __version__
 from dismaiflow.cli import (
     data,
     dataset,
+    dft,
     launchpad,
     models,
+    potential,
     quickstart,
+    rehearse,
     report,
     results,
     runs,
@@ -41,9 +44,12 @@ app.command("quickstart")(quickstart.quickstart)
 app.command("dataset")(dataset.dataset)
 app.command("score")(score.score)
 app.command("report")(report.report)
+app.command("rehearse")(rehearse.rehearse)
 app.add_typer(systems.app, name="systems")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
+app.add_typer(potential.app, name="potential")
+app.add_typer(dft.app, name="dft")
 launchpad.app.command("status")(runs.status)
 launchpad.app.command("retry")(runs.retry)
 app.add_typer(launchpad.app, name="launchpad")

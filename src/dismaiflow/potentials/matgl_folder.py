@@ -24,18 +24,21 @@ from dismaiflow.potentials.cards import (
     file_hashes,
     installed_versions,
     need_modules,
-    potential_hash,
 )
 from dismaiflow.potentials.machine_learning import MOST_EDGES, check_device, check_periodic
+from dismaiflow.potentials.model_card import (
+    CARD_NAME,
+    MODEL_FILES,
+    check_age,
+    read_model_card,
+    weights_hash,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from ase import Atoms
-
-#: Files of a folder; its numbers come from the last two.
-_FILES = ("model.json", "model.pt", "state.pt")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class MatglPotential:
     card : PotentialCard
         What documents say of it.
     files : dict of str to Path
-        The three files of the folder.
+        The three files of the folder, and its card if it has one.
     """
 
     card: PotentialCard
@@ -93,34 +96,52 @@ def open_matgl(folder: Path, elements: Sequence[str] = (), name: str = "") -> Ma
     ------
     DismaiError
         If a package or a file is missing, the model is no potential or of another version of
-        matgl, or it does not know an element.
+        matgl, it differs from its card, or it does not know an element.
     """
     shown = f"matgl:{folder}"
-    if not folder.is_dir():
-        raise DismaiError(f"potential {shown!r}: no such folder")
-    files = {name: folder / name for name in _FILES}
-    for path in files.values():
-        if not path.is_file():
-            raise DismaiError(
-                f"potential {shown!r}: {path.name} is missing; a folder that matgl saved holds "
-                f"{', '.join(_FILES)}"
-            )
-    _check_description(shown, files["model.json"])
-    need_modules(shown, "potentials", "torch", "matgl")
+    files = _checked_files(folder)
+    if read_model_card(folder) is not None:
+        files[CARD_NAME] = folder / CARD_NAME
     known = list(load_matgl(files).model.element_types)
     check_known(shown, known, elements)
     hashes = file_hashes(files)
     card = PotentialCard(
         name=name or f"matgl:{folder.name}",
         engine="matgl",
-        hash=potential_hash(
-            engine="matgl", weights={key: hashes[key] for key in ("model.pt", "state.pt")}
-        ),
+        hash=weights_hash(hashes),
         weights=hashes,
         elements=known,
         versions=installed_versions(["matgl", "torch", "torch-geometric"]),
     )
     return MatglPotential(card, files)
+
+
+def inspect_matgl(folder: Path) -> list[str]:
+    """Load a folder of matgl, whatever its card says, and return the elements that it knows.
+
+    Raises
+    ------
+    DismaiError
+        If it is no potential that this version of matgl can load.
+    """
+    return list(load_matgl(_checked_files(folder)).model.element_types)
+
+
+def _checked_files(folder: Path) -> dict[str, Path]:
+    """Return the files of a folder, after all checks that need not load them."""
+    shown = f"matgl:{folder}"
+    if not folder.is_dir():
+        raise DismaiError(f"potential {shown!r}: no such folder")
+    files = {name: folder / name for name in MODEL_FILES}
+    for path in files.values():
+        if not path.is_file():
+            raise DismaiError(
+                f"potential {shown!r}: {path.name} is missing; a folder that matgl saved holds "
+                f"{', '.join(MODEL_FILES)}"
+            )
+    _check_description(shown, files["model.json"])
+    need_modules(shown, "potentials", "torch", "matgl")
+    return files
 
 
 def _check_description(shown: str, path: Path) -> None:
@@ -135,6 +156,7 @@ def _check_description(shown: str, path: Path) -> None:
             f"potential {shown!r}: holds a model of the class {kind}, which predicts a property, "
             "not a potential; train one, or choose another folder"
         )
+    check_age(f"potential {shown!r}", described)
 
 
 def load_matgl(files: Mapping[str, Path]) -> Any:

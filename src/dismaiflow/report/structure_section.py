@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dismaiflow.report.dft_section import dft_section
 from dismaiflow.report.facts import card_facts, coordination_shares, part
 from dismaiflow.report.markup import Html, Page, join, table, tag
 from dismaiflow.report.plots import curve_plot, shares_plot
@@ -32,7 +33,11 @@ def structure_section(page: Page, dataset: DatasetCard) -> Html:
         return Html("")
     statistics = dataset.statistics
     facts = card_facts(dataset)
-    parts = [search_section(page, dataset), lowest_part(page, statistics)]
+    parts = [
+        search_section(page, dataset),
+        dft_section(page, dataset),
+        lowest_part(page, statistics),
+    ]
     coordination = coordination_part(page, statistics)
     parent = _parent(page, statistics)
     if facts or coordination or parent:

@@ -311,12 +311,14 @@ class BulkDft(Block):
 
 
 class DftStage(Block):
-    """One stage of the relaxation of an interface at fixed cell.
+    """One stage of the relaxation of an interface.
 
     Parameters
     ----------
     relax : {"region", "all"}
         Which atoms move.
+    cell : {"fixed", "free", "fixed-c"}
+        Whether the cell relaxes too; ``fixed-c`` leaves the vector across the interface as it is.
     encut : float
         Plane-wave cutoff, eV.
     fmax : float, optional
@@ -326,12 +328,15 @@ class DftStage(Block):
     """
 
     relax: Literal["region", "all"]
+    cell: Literal["fixed", "free", "fixed-c"] = "fixed"
     encut: PositiveFloat
     fmax: PositiveFloat | None = None
     max_steps: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _check(self) -> DftStage:
+        if self.relax == "region" and self.cell != "fixed":
+            raise ValueError("the cell cannot relax while only the region does: set cell: fixed")
         if self.fmax is None and self.max_steps is None:
             raise ValueError("nothing ends the stage: give fmax or max_steps")
         return self
@@ -383,6 +388,12 @@ class Dft(Block):
     kpoints: KPoints = KPoints(grid=(1, 1, 1))
     stages: tuple[DftStage, ...] = Field(min_length=1)
     harvest: Harvest = Harvest()
+
+    @model_validator(mode="after")
+    def _check(self) -> Dft:
+        if [stage.relax for stage in self.stages] not in (["region", "all"], ["all"]):
+            raise ValueError("stages: give one with relax: all, and before it one with region")
+        return self
 
 
 class InterfaceParts(NamedTuple):

@@ -1,0 +1,162 @@
+"""``dismai rehearse``: the whole chain, small, with a stand-in for VASP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dismaiflow.cli.console import MAX_SEED, out, print_json
+from dismaiflow.cli.inputs import find_system
+from dismaiflow.cli.run import run_flow
+from dismaiflow.cli.submitting import Submit, Tags, check_place, open_place, submit_flow
+
+if TYPE_CHECKING:
+    from dismaiflow.campaigns.rehearsal import RehearsalDoc
+
+
+def rehearse(
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="Name or YAML file.")],
+    out_dir: Annotated[Path | None, typer.Option("--out", help="The folder to make.")] = None,
+    potential: Annotated[
+        str,
+        typer.Option(
+            help="With what the stand-in for VASP computes: chgnet, or toy, which is fast."
+        ),
+    ] = "chgnet",
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of all randomness.")] = 0,
+    n_without: Annotated[
+        int | None,
+        typer.Option("--without", min=0, help="Training structures without exchanged ions."),
+    ] = None,
+    n_with: Annotated[
+        int | None, typer.Option("--with", min=0, help="Training structures with exchanged ions.")
+    ] = None,
+    n_low: Annotated[
+        int | None, typer.Option("--n", min=2, help="Structures of the dataset.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the training.")] = None,
+    submit: Submit = False,
+    tags: Tags = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Rehearse DFT, training, search, dataset and score of an interface without VASP.
+
+    Random structures, both stages of DFT under custodian, the training set, an M3GNet trained on
+    it, a search with that potential, DFT after it (Table 5), a dataset, a score and a report. All
+    is real but VASP, for which a stand-in computes; whatever it made bears the mark of a rehearsal.
+    """
+    check_place(out_dir, submit)
+    from dismaiflow.structures.files import check_out_folder
+
+    spec = find_system(system)
+    needs(submit)
+    if out_dir is not None:
+        check_out_folder(out_dir)
+    wanted = {"n_without": n_without, "n_with": n_with, "n_low": n_low}
+    sizes = {name: n for name, n in wanted.items() if n is not None}
+    flow = _maker(potential, sizes, epochs).make(spec, seed)
+    with open_place(submit) as place:
+        if submit:
+            submit_flow(flow, place, tags or (), json)
+            return
+        done = run_flow(flow, place.store, json, tags or ())
+        from dismaiflow.campaigns.rehearsal import RehearsalDoc
+
+        document = RehearsalDoc.model_validate(done.result(flow.output))
+        done.tell_failures()
+        assert out_dir is not None
+        summary = write_rehearsal(place.store, document, out_dir)
+    if json:
+        print_json(summary)
+        return
+    print_summary(summary)
+    out.print(f"wrote {out_dir}; look at {out_dir / 'report.html'}", soft_wrap=True)
+
+
+def needs(submit: bool) -> None:
+    """Refuse where a package is missing, before anything runs."""
+    from dismaiflow.potentials.cards import need_modules
+
+    need_modules("rehearsal", "dft", "atomate2", "custodian")
+    if not submit:
+        need_modules("m3gnet", "potentials", "torch", "matgl")
+
+
+def _maker(potential: str, sizes: dict[str, int], epochs: int | None) -> Any:
+    from dataclasses import replace
+
+    from dismaiflow.benchmark.structure_flows import StructureControlsMaker
+    from dismaiflow.campaigns.rehearsal import RehearsalMaker, RehearsalPlan
+    from dismaiflow.campaigns.relaxed import ScoreControlsMaker
+    from dismaiflow.settings import load_settings
+
+    plan = RehearsalPlan(**sizes)
+    if epochs is not None:
+        plan = replace(plan, training=plan.training | {"epochs": epochs})
+    settings = load_settings()
+    scored = StructureControlsMaker(
+        n=settings.N_CONTROL, n_relaxed=min(settings.N_CONTROL_RELAXED, plan.n_scored)
+    )
+    return RehearsalMaker(
+        potential=potential, plan=plan, controls_maker=ScoreControlsMaker(controls_maker=scored)
+    )
+
+
+def write_rehearsal(store: Any, document: RehearsalDoc, folder: Path) -> dict[str, Any]:
+    """Write the folder with its report, and return the summary."""
+    from dismaiflow.campaigns.rehearsal_folder import export_rehearsal, rehearsal_summary
+    from dismaiflow.report.html import write_report
+
+    dataset = export_rehearsal(store, document, folder)
+    write_report(
+        folder / "report.html",
+        scores=[document.score] if document.score is not None else [],
+        datasets=[dataset.card],
+        title=f"rehearsal of {document.system}",
+    )
+    return rehearsal_summary(document)
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """Print what a rehearsal has shown."""
+    from rich.table import Table
+
+    def words(counts: dict[str, int]) -> str:
+        return ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in counts.items())
+
+    errors, plain = summary["errors"], summary["baselines"]
+    lines = [
+        ("DFT relaxations", f"{words(summary['runs'])}; {summary['restarts']} restarts"),
+        ("frames", f"{words(summary['frames'])}; relaxations: {words(summary['parents'])}"),
+        (
+            "M3GNet, held-out relaxations",
+            f"forces {errors['force']:.3f} eV/Å ({summary['force_ratio']:.2f} of predicting none), "
+            f"energy {1e3 * errors['energy']:.1f} meV/atom ({summary['energy_ratio']:.2f} of "
+            f"predicting the mean, {1e3 * plain['energy']:.1f})",
+        ),
+        ("dataset", words(summary["dataset"])),
+    ]
+    check = (summary["dft_check"] or {}).get("all", {})
+    if check.get("n"):
+        lines.append(
+            (
+                "DFT after M3GNet (Table 5)",
+                f"{check['n']} structures, {check['n_steps']['mean']:.1f} steps, "
+                f"|ΔE M-opt| {check['m_opt']['mean']:.1f}, "
+                f"|ΔE D-opt| {check['d_opt']['mean']:.1f} meV/atom",
+            )
+        )
+    if summary["score"]:
+        scores = ", ".join(
+            f"{name} {value:.3f}" for name, value in summary["score"].items() if value is not None
+        )
+        lines.append(("score of random structures", scores))
+    shown = Table(title=f"rehearsal of {summary['system']}", show_header=False)
+    for line in lines:
+        shown.add_row(*line)
+    out.print(shown)
+    out.print(f"- {summary['warning']}; nothing here is a result of DFT", style="yellow")
+    if not summary["learned"]:
+        out.print("- the potential has not learned: give it more --epochs or more structures")

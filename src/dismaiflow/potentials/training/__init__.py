@@ -1,0 +1,1 @@
+"""Training of graph networks on labelled frames: from scratch, fine-tuned, swept, in committees."""

@@ -1,0 +1,89 @@
+"""Pictures of a training: errors by epoch (as Fig. S27 of the paper's SI), and parity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from dismaiflow.potentials.training.checkpoint import Row
+    from dismaiflow.potentials.training.evaluation import Predictions
+
+#: Quantities of a history, with the title of their axis.
+_PANELS = {
+    "energy": "MAE of energy (eV/atom)",
+    "force": "MAE of forces (eV/Å)",
+    "stress": "MAE of stress (GPa)",
+    "loss": "loss",
+}
+
+#: Points of a parity panel; more only make the file larger.
+_MOST_POINTS = 20_000
+
+
+def _figure(n_panels: int) -> Any:
+    """Return a figure with panels in a row, drawn without a screen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.4 * n_panels, 3.1))
+    FigureCanvasAgg(figure)
+    # Fixed margins: to have them computed takes a second.
+    margins = {"left": 0.22 / n_panels, "right": 1 - 0.05 / n_panels, "wspace": 0.35}
+    figure.subplots_adjust(top=0.88, bottom=0.16, **margins)
+    return figure, figure.subplots(1, n_panels, squeeze=False)[0]
+
+
+def draw_curves(path: Path, history: Sequence[Row]) -> None:
+    """Draw errors of training and validation by epoch.
+
+    The loss of the training set is that of the steps (eq. 7), that of the validation set the sum
+    of mean absolute errors by which the epoch was chosen.
+    """
+    figure, panels = _figure(len(_PANELS))
+    for panel, (name, title) in zip(panels, _PANELS.items(), strict=True):
+        for kind in ("train", "val"):
+            points = [(row["epoch"], row.get(f"{kind}_{name}")) for row in history]
+            drawn = [(x, y) for x, y in points if x is not None and y is not None and y > 0]
+            if drawn:
+                panel.plot(*zip(*drawn, strict=True), label=kind, marker=".", linewidth=1)
+                panel.set_yscale("log")
+        panel.set(xlabel="epoch", title=title)
+        panel.title.set_fontsize("medium")
+    panels[0].legend()
+    figure.savefig(path, dpi=120)
+
+
+def draw_parity(path: Path, truth: Predictions, found: Predictions, name: str) -> None:
+    """Draw predictions of one set against its labels.
+
+    Parameters
+    ----------
+    path : Path
+        The picture.
+    truth, found : Predictions
+        Labels, and what the potential says.
+    name : str
+        Of the set.
+    """
+    parts = [
+        ("energy (eV/atom)", truth.energies, found.energies),
+        ("force (eV/Å)", truth.forces, found.forces),
+        ("stress (GPa)", truth.stresses, found.stresses),
+    ]
+    figure, panels = _figure(len(parts))
+    for panel, (title, labels, values) in zip(panels, parts, strict=True):
+        x, y = labels.ravel(), values.ravel()
+        there = np.isfinite(x) & np.isfinite(y)
+        x, y = x[there], y[there]
+        chosen = np.linspace(0, max(len(x) - 1, 0), min(len(x), _MOST_POINTS)).astype(np.int64)
+        panel.plot(x[chosen], y[chosen], ".", markersize=3, alpha=0.5)
+        if len(x):
+            ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+            panel.plot(ends, ends, "k-", linewidth=0.7)
+        panel.set(xlabel=f"label, {title}", ylabel=f"potential, {title}", title=name)
+    figure.savefig(path, dpi=120)

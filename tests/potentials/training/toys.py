@@ -1,0 +1,56 @@
+"""Frames with labels of a cheap potential of ASE, and trainings that take a second."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase.build import bulk
+from ase.calculators.morse import MorsePotential
+
+from dismaiflow.potentials.training.settings import TrainingSettings, training_settings
+from dismaiflow.structures.frames import FrameLabel, LabelledFrames
+from dismaiflow.structures.structure_set import StructureSet
+
+LABEL = FrameLabel(engine="morse", functional="toy")
+
+#: A network of 2,500 weights.
+TINY = {"units": 16, "blocks": 1, "cutoff": 4.0, "threebody_cutoff": 3.0}
+
+
+def tiny(**values: Any) -> TrainingSettings:
+    """Settings of a training that takes a second."""
+    return training_settings({"model": TINY, "epochs": 2, **values})
+
+
+def crystal(seed: int, salt: str = "LiCl", repeat: tuple[int, int, int] = (2, 1, 1)) -> Any:
+    """A rattled rock salt with its calculator; bonds are within the cutoffs."""
+    atoms = bulk(salt, "rocksalt", a=5.1) * repeat
+    atoms.rattle(0.1, seed=seed)
+    atoms.calc = MorsePotential(r0=2.6, epsilon=0.3, rho0=4.0, rcut1=4.5, rcut2=6.0)
+    return atoms
+
+
+def frames(
+    n_parents: int = 6,
+    steps: int = 2,
+    label: FrameLabel = LABEL,
+    salts: tuple[str, ...] = ("LiCl",),
+) -> LabelledFrames:
+    """Rattled crystals with the energies, forces and stresses of a Morse potential."""
+    made, parents, numbers = [], [], []
+    for parent in range(n_parents):
+        for step in range(1, steps + 1):
+            made.append(crystal(100 * parent + step, salts[parent % len(salts)]))
+            parents.append(f"p{parent}")
+            numbers.append(step)
+    return LabelledFrames.build(
+        StructureSet.from_atoms(made),
+        [atoms.get_potential_energy() for atoms in made],
+        [atoms.get_forces() for atoms in made],
+        np.array([atoms.get_stress(voigt=False) for atoms in made]),
+        label,
+        parents,
+        numbers,
+        [number == steps for number in numbers],
+    )
