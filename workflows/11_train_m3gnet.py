@@ -3,7 +3,7 @@
     python workflows/11_train_m3gnet.py FRAMES OUT_FOLDER [one|sweep|committee] [submit]
 
 FRAMES is a folder with frames.json or an extxyz file with energies, forces and stresses. Needs the
-extra `potentials`. It is run here with the settings below, which suit a processor; with `submit` the
+extra `potentials`. Run here it takes the settings QUICK, which suit a processor; with `submit` the
 jobs go to the LaunchPad, to workers of the category gpu, with those of the paper.
 """
 

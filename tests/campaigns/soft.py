@@ -93,6 +93,20 @@ class Stiff(Soft):
         self.results = {name: 2 * value for name, value in self.results.items()}
 
 
+class Shifted(Soft):
+    """The same, 10 meV/atom higher."""
+
+    def calculate(self, atoms=None, properties=None, system_changes=all_changes):
+        """Compute energy and forces."""
+        super().calculate(atoms, properties, system_changes)
+        self.results["energy"] += 0.01 * len(atoms)
+
+
+def shifted() -> Shifted:
+    """Return a calculator."""
+    return Shifted()
+
+
 def stiff() -> Stiff:
     """Return a calculator."""
     return Stiff()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from jobflow import Maker
 
 from dismaiflow.alloy.cluster_expansion import ClusterExpansion
@@ -16,6 +17,7 @@ from dismaiflow.alloy.fit_figures import draw_fit
 from dismaiflow.alloy.fit_jobs import FitExpansionMaker
 from dismaiflow.alloy.fit_schemas import ExpansionDataDoc, FittedExpansionDoc
 from dismaiflow.alloy.flows import AlloyDatasetMaker
+from dismaiflow.alloy.system import AlloySystem
 from dismaiflow.campaigns.expansion import (
     ClusterExpansionMaker,
     SampleExpansionMaker,
@@ -132,6 +134,13 @@ def test_cells_become_an_expansion_and_the_expansion_a_dataset(spec, run, tmp_pa
     assert len(fit.names) == 53
     assert fit.failures == data.failures
     assert "published, none" in fit.expansion["source"]
+    # A system takes the file.
+    (tmp_path / "expansion.json").write_text(json.dumps(fit.expansion))
+    keys = spec.model_dump(exclude_none=True) | {"cluster_expansion": "expansion.json"}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(keys))))
+    own = SystemSpec.from_file(tmp_path / "own.yaml").self_contained()
+    pair = fit.expansion["pair"]["2"]["Cr-Fe"]
+    assert AlloySystem.from_spec(own).expansion.pair[1, 0, 1] == pair
     # Mixed cells have the published energies; those of pure ones are 0 by definition, where the
     # published expansion has a few meV: a least-squares fit to both is not exact.
     assert fit.expansion["fit"]["training"]["rmse"] < 0.01

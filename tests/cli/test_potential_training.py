@@ -57,6 +57,7 @@ def test_train_go_on_fine_tune_show(dismai, file, tmp_path):
     assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep(dismai, file, tmp_path):
     words = ("potential", "sweep", file, "--out", tmp_path / "s", "--hours", 1e-9, *SMALL)
     ran = dismai(*words, "--pair", "0.001,4", "--pair", "0.01,6")

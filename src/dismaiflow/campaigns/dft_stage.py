@@ -209,10 +209,11 @@ class DFTStageMaker(Maker):
 
 
 def second_stage(spec: SystemSpec) -> RelaxationMaker:
-    """Return the relaxation of all atoms by VASP that a system's spec asks for."""
-    from dismaiflow.dft.makers import InterfaceRelaxMaker
+    """Return the relaxation by VASP with which a system's spec says that it ends."""
+    from dismaiflow.dft.makers import MAKERS
+    from dismaiflow.dft.settings_table import last_stage
 
-    return InterfaceRelaxMaker.from_spec(spec)
+    return MAKERS[last_stage(spec)].from_spec(spec)
 
 
 def _chosen(jobstore: JobStore, part: SearchPartDoc, indices: list[int]) -> list[StoredStructure]:

@@ -318,6 +318,8 @@ class DFTTrainingSetMaker(Maker):
             (True, (block.n_with if block else 0) if n_with is None else n_with),
         ]
         total = sum(n for _, n in wanted)
+        if min(n for _, n in wanted) < 0:
+            raise DismaiError("the numbers of structures of a training set are 0 at least")
         if total < 3:
             raise DismaiError(
                 f"{spec.origin or spec.name}: {total} structures are too few for a training set: "

@@ -70,8 +70,9 @@ def with_expansion(spec: SystemSpec, expansion: dict[str, Any]) -> SystemSpec:
     expansion : dict
         In the layout of ``fe_ni_cr_eci.json``; further keys are left out.
     """
-    known = {key: value for key, value in expansion.items() if key in ExpansionData.model_fields}
-    return spec.model_copy(update={"cluster_expansion": ExpansionData(**known)})
+    terms = {key: expansion[key] for key in ("constant", "monomer", "pair")}
+    data = ExpansionData(**terms, source=expansion.get("source", ""))
+    return spec.model_copy(update={"cluster_expansion": data})
 
 
 @dataclass

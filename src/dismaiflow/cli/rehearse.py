@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,9 +11,7 @@ from dismaiflow.cli.console import MAX_SEED, out, print_json
 from dismaiflow.cli.inputs import find_system
 from dismaiflow.cli.run import run_flow
 from dismaiflow.cli.submitting import Submit, Tags, check_place, open_place, submit_flow
-
-if TYPE_CHECKING:
-    from dismaiflow.campaigns.rehearsal import RehearsalDoc
+from dismaiflow.errors import DismaiError
 
 
 def rehearse(
@@ -21,9 +19,7 @@ def rehearse(
     out_dir: Annotated[Path | None, typer.Option("--out", help="The folder to make.")] = None,
     potential: Annotated[
         str,
-        typer.Option(
-            help="With what the stand-in for VASP computes: chgnet, or toy, which is fast."
-        ),
+        typer.Option(help="What the stand-in for VASP computes with: chgnet; or toy, fast."),
     ] = "chgnet",
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of all randomness.")] = 0,
     n_without: Annotated[
@@ -63,16 +59,21 @@ def rehearse(
             return
         done = run_flow(flow, place.store, json, tags or ())
         from dismaiflow.campaigns.rehearsal import RehearsalDoc
+        from dismaiflow.report.rehearsal_folder import export_rehearsal, rehearsal_summary
 
         document = RehearsalDoc.model_validate(done.result(flow.output))
-        done.tell_failures()
         assert out_dir is not None
-        summary = write_rehearsal(place.store, document, out_dir)
+        export_rehearsal(place.store, document, out_dir)
+    summary = rehearsal_summary(document)
     if json:
         print_json(summary)
-        return
-    print_summary(summary)
-    out.print(f"wrote {out_dir}; look at {out_dir / 'report.html'}", soft_wrap=True)
+    else:
+        print_summary(summary)
+        out.print(f"wrote {out_dir}; look at {out_dir / 'report.html'}", soft_wrap=True)
+    if document.score is None:
+        first = done.errors[0] if done.errors else "a part is missing"
+        raise DismaiError(f"the rehearsal did not come to its end: {first}")
+    done.tell_failures()
 
 
 def needs(submit: bool) -> None:
@@ -84,7 +85,7 @@ def needs(submit: bool) -> None:
         need_modules("m3gnet", "potentials", "torch", "matgl")
 
 
-def _maker(potential: str, sizes: dict[str, int], epochs: int | None) -> Any:
+def _maker(potential: str, sizes: dict[str, Any], epochs: int | None) -> Any:
     from dataclasses import replace
 
     from dismaiflow.benchmark.structure_flows import StructureControlsMaker
@@ -104,59 +105,59 @@ def _maker(potential: str, sizes: dict[str, int], epochs: int | None) -> Any:
     )
 
 
-def write_rehearsal(store: Any, document: RehearsalDoc, folder: Path) -> dict[str, Any]:
-    """Write the folder with its report, and return the summary."""
-    from dismaiflow.campaigns.rehearsal_folder import export_rehearsal, rehearsal_summary
-    from dismaiflow.report.html import write_report
-
-    dataset = export_rehearsal(store, document, folder)
-    write_report(
-        folder / "report.html",
-        scores=[document.score] if document.score is not None else [],
-        datasets=[dataset.card],
-        title=f"rehearsal of {document.system}",
-    )
-    return rehearsal_summary(document)
-
-
 def print_summary(summary: dict[str, Any]) -> None:
     """Print what a rehearsal has shown."""
     from rich.table import Table
 
-    def words(counts: dict[str, int]) -> str:
-        return ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in counts.items())
-
-    errors, plain = summary["errors"], summary["baselines"]
-    lines = [
-        ("DFT relaxations", f"{words(summary['runs'])}; {summary['restarts']} restarts"),
-        ("frames", f"{words(summary['frames'])}; relaxations: {words(summary['parents'])}"),
-        (
-            "M3GNet, held-out relaxations",
-            f"forces {errors['force']:.3f} eV/Å ({summary['force_ratio']:.2f} of predicting none), "
-            f"energy {1e3 * errors['energy']:.1f} meV/atom ({summary['energy_ratio']:.2f} of "
-            f"predicting the mean, {1e3 * plain['energy']:.1f})",
-        ),
-        ("dataset", words(summary["dataset"])),
-    ]
-    check = (summary["dft_check"] or {}).get("all", {})
-    if check.get("n"):
-        lines.append(
-            (
-                "DFT after M3GNet (Table 5)",
-                f"{check['n']} structures, {check['n_steps']['mean']:.1f} steps, "
-                f"|ΔE M-opt| {check['m_opt']['mean']:.1f}, "
-                f"|ΔE D-opt| {check['d_opt']['mean']:.1f} meV/atom",
-            )
-        )
-    if summary["score"]:
-        scores = ", ".join(
-            f"{name} {value:.3f}" for name, value in summary["score"].items() if value is not None
-        )
-        lines.append(("score of random structures", scores))
     shown = Table(title=f"rehearsal of {summary['system']}", show_header=False)
-    for line in lines:
+    for line in (*_made(summary), *_found(summary)):
         shown.add_row(*line)
     out.print(shown)
     out.print(f"- {summary['warning']}; nothing here is a result of DFT", style="yellow")
-    if not summary["learned"]:
-        out.print("- the potential has not learned: give it more --epochs or more structures")
+    ratios = [summary.get("force_ratio"), summary.get("energy_ratio")]
+    if any(ratio is not None and ratio >= 1 for ratio in ratios):
+        out.print("- the potential has not learned: more --epochs, or more structures, may help")
+
+
+def _words(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in counts.items())
+
+
+def _made(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say what was made by DFT and training."""
+    lines = []
+    if "runs" in summary:
+        lines += [
+            ("DFT relaxations", f"{_words(summary['runs'])}; restarts {summary['restarts']}"),
+            ("frames", f"{_words(summary['frames'])}; relaxations {_words(summary['parents'])}"),
+        ]
+    if "errors" in summary:
+        errors, plain = summary["errors"], summary["baselines"]
+        text = (
+            f"forces {errors['force']:.3f} eV/Å ({summary['force_ratio']:.2f} of predicting none)"
+            f", energy {1e3 * errors['energy']:.1f} meV/atom ({summary['energy_ratio']:.2f} of "
+            f"predicting the mean, {1e3 * plain['energy']:.1f})"
+        )
+        lines.append(("M3GNet on held-out relaxations", text))
+    return lines
+
+
+def _found(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say what was found with the potential."""
+    lines = []
+    if "dataset" in summary:
+        lines.append(("dataset", _words(summary["dataset"])))
+    check = (summary.get("dft_check") or {}).get("all", {})
+    if check.get("n"):
+        text = (
+            f"{check['n']} structures, {check['n_steps']['mean']:.1f} steps, "
+            f"|ΔE M-opt| {check['m_opt']['mean']:.1f}, |ΔE D-opt| {check['d_opt']['mean']:.1f} "
+            "meV/atom"
+        )
+        lines.append(("DFT after M3GNet (Table 5)", text))
+    if "score" in summary:
+        known = {name: value for name, value in summary["score"].items() if value is not None}
+        lines.append(
+            ("random structures", ", ".join(f"{name} {v:.3f}" for name, v in known.items()))
+        )
+    return lines

@@ -14,7 +14,7 @@ import tarfile
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from dismaiflow.dft.vasprun import IonicStep, Vasprun, read_vasprun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from io import BufferedReader
     from pathlib import Path
 
 #: Farthest that an atom of a repeated geometry may lie from where it was, Å. A vasprun.xml has
@@ -195,7 +196,7 @@ def _read_archive(path: Path) -> tuple[str | None, Attempt]:
     with suppress(*_DAMAGED), tarfile.open(path) as archive:
         for member in archive:
             name = member.name.rpartition("/")[2]
-            file = archive.extractfile(member) if member.isfile() else None
+            file: Any = archive.extractfile(member) if member.isfile() else None
             if file is not None and name == "vasprun.xml":
                 hashed = _Hashed(file)
                 run = read_vasprun(hashed)
@@ -217,12 +218,12 @@ def _read_folder(folder: Path) -> tuple[str | None, Attempt]:
     return content, Attempt(run, outcar)
 
 
-def _open(folder: Path, name: str) -> IO[bytes]:
+def _open(folder: Path, name: str) -> BufferedReader | gzip.GzipFile:
     """Open a file that may be gzipped."""
     plain = folder / name
     if plain.is_file():
         return plain.open("rb")
-    return gzip.open(folder / f"{name}.gz", "rb")  # type: ignore[return-value]
+    return gzip.GzipFile(folder / f"{name}.gz", "rb")
 
 
 class _Hashed:

@@ -147,7 +147,7 @@ def _hubbard(run: Vasprun) -> dict[str, dict[str, float]]:
     columns = [run.tag(name) or [] for name in ("LDAUL", "LDAUU", "LDAUJ")]
     symbols = [symbol for symbol, _ in run.types]
     return {
-        symbol: {"l": orbital, "U": u, "J": j}
+        symbol: {"l": orbital, "U": float(u), "J": float(j)}
         for symbol, orbital, u, j in zip(symbols, *columns, strict=False)
         if orbital is not None and orbital >= 0 and (u or j)
     }

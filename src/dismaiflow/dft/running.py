@@ -8,10 +8,12 @@ import os
 import shlex
 import shutil
 from contextlib import chdir, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dismaiflow.dft.commands import check_command, potcar_fault, rehearsal_command
+from dismaiflow.dft.documents import earlier_run, is_dead_end, passed_on, run_document
 from dismaiflow.dft.harvest import HarvestRule, read_run
 from dismaiflow.dft.input_sets import sorted_sites
 from dismaiflow.dft.schemas import RunDoc, resolve_structure
@@ -19,8 +21,6 @@ from dismaiflow.dft.task_documents import trimmed_task
 from dismaiflow.errors import DismaiError
 from dismaiflow.settings import load_settings
 from dismaiflow.store.blobs import current_jobstore
-from dismaiflow.store.frames import put_frames
-from dismaiflow.structures.dataset import package_versions
 from dismaiflow.structures.files import explain_os_error
 
 if TYPE_CHECKING:
@@ -31,10 +31,7 @@ if TYPE_CHECKING:
 
     from dismaiflow.dft.harvest import HarvestedRun
     from dismaiflow.dft.makers import VaspMaker
-    from dismaiflow.dft.schemas import RunStatus, StoredStructure
-
-#: Ends of a run after which there is nothing to go on from.
-DEAD_ENDS = ("failed", "exploded")
+    from dismaiflow.dft.schemas import StoredStructure
 
 #: Seconds between two looks of custodian at the stand-in, whose steps take less than one.
 _REHEARSAL_POLLING = 0.2
@@ -78,11 +75,11 @@ def run_relaxation(
         If VASP could not even begin: no command, no potentials, no place to work. To run the job
         again after that is mended is safe.
     """
-    earlier = _as_run(given)
+    earlier = earlier_run(given)
     start: Any = given
     if earlier is not None:
-        if earlier.status in DEAD_ENDS or earlier.structure is None:
-            return _passed_on(maker, earlier, parent)
+        if is_dead_end(earlier):
+            return passed_on(earlier, maker.stage, parent, _VERSIONED)
         start, parent = earlier.structure, parent or earlier.parent
     structure, name = resolve_structure(current_jobstore(), start, maker.stage == "region")
     name = parent or name
@@ -101,41 +98,25 @@ def run_relaxation(
         _zip(folder)
     if trouble and not harvested.n_steps and not _began(folder):
         raise DismaiError(f"VASP wrote nothing in {folder} ({trouble}): {_last_words(folder)}")
-    return _document(maker, harvested, name, trouble, task, folder)
-
-
-def _as_run(given: Any) -> RunDoc | None:
-    """Return an earlier run if that is what was given; a store returns documents as dicts."""
-    if isinstance(given, dict) and "status" in given:
-        return RunDoc.model_validate(given)
-    return given if isinstance(given, RunDoc) else None
-
-
-def _passed_on(maker: VaspMaker, earlier: RunDoc, parent: str | None) -> RunDoc:
-    """Return the document of a run that had nothing to begin with."""
-    return RunDoc(
-        parent=parent or earlier.parent,
-        stage=maker.stage,
-        status="failed",
-        reason=f"not run: stage {earlier.stage} ended as {earlier.status} ({earlier.reason})",
-        structure=earlier.structure,
-        dir_name=earlier.dir_name,
-        versions=package_versions(_VERSIONED),
-    )
+    told = _told(harvested, trouble)
+    document = run_document(current_jobstore(), told, name, maker.stage, folder, _VERSIONED)
+    return document.model_copy(update={"task": task})
 
 
 def _own_folder() -> Path:
     """Return a folder in which nothing has run: that of the launch, or a new one.
 
     A folder of a FireWorks launch is where people look for the files of a job. Any other may be
-    someone's home, or shared with the job beside this one.
+    someone's home, shared with the job beside this one, or gone when the command ends.
     """
     from jobflow import CURRENT_JOB
 
     here = Path.cwd()
     names = {path.name for path in here.iterdir()}
     used = any(name.startswith(file) for name in names for file in _VASP_FILES)
-    if not names or ("FW.json" in names and not used):
+    # jobflow makes such folders for local runs, if it is asked to.
+    launched = "FW.json" in names or (not names and here.name.startswith("job_"))
+    if launched and not used:
         return here
     root = load_settings().SCRATCH_DIR / "dft"
     job = CURRENT_JOB.job
@@ -263,40 +244,11 @@ def _last_words(folder: Path) -> str:
     return "not even a message"
 
 
-def _document(
-    maker: VaspMaker,
-    harvested: HarvestedRun,
-    parent: str,
-    trouble: str,
-    task: dict[str, Any] | None,
-    folder: Path,
-) -> RunDoc:
-    status: RunStatus = harvested.status
-    reason = harvested.reason
-    if trouble:
-        if status == "converged":
-            # Forces are below the limit, but a validator or handler would not let it pass.
-            status = "not_converged"
-        reason = f"{trouble}; {reason}" if reason else trouble
-    frames = harvested.frames
-    stored = put_frames(current_jobstore(), frames) if len(frames) else None
-    return RunDoc(
-        parent=parent,
-        stage=maker.stage,
-        status=status,
-        reason=reason,
-        structure=harvested.structure,
-        energy=harvested.energy,
-        initial_energy=harvested.initial_energy,
-        max_force=harvested.max_force,
-        n_steps=harvested.n_steps,
-        n_restarts=harvested.n_restarts,
-        corrections=harvested.corrections,
-        frames=stored,
-        n_frames=len(frames),
-        n_unconverged_steps=harvested.n_unconverged_steps,
-        label=harvested.label,
-        dir_name=str(folder),
-        task=task,
-        versions=package_versions(_VERSIONED),
-    )
+def _told(harvested: HarvestedRun, trouble: str) -> HarvestedRun:
+    """Say what custodian gave up on, beside what the files say."""
+    if not trouble:
+        return harvested
+    # Forces may be below the limit where a validator or handler would not let it pass.
+    status = "not_converged" if harvested.status == "converged" else harvested.status
+    reason = f"{trouble}; {harvested.reason}" if harvested.reason else trouble
+    return replace(harvested, status=status, reason=reason)

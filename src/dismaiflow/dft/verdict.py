@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dismaiflow.dft.schemas import RunStatus
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dismaiflow.dft.attempts import Attempt, JoinedStep
+    from dismaiflow.dft.schemas import RunStatus
 
 #: A force no relaxed structure has, nor one on its way, eV/Å. Atoms at half a bond length push each
 #: other with some 100 eV/Å.

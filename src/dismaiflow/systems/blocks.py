@@ -70,6 +70,8 @@ class ExpansionData(Block):
         Pairs per atom of each shell.
     lattice : dict, optional
         The lattice for which the terms were fitted; not read, the spec's own holds.
+    ordering, spin, errors, fit : dict, optional
+        What `dismaiflow.alloy.fit` writes beside the terms; not read.
     """
 
     constant: float
@@ -81,6 +83,10 @@ class ExpansionData(Block):
     count_convention: str = ""
     multiplicity_pairs_per_atom: tuple[PositiveInt, ...] | None = None
     lattice: dict[str, Any] | None = None
+    ordering: dict[str, Any] | None = None
+    spin: dict[str, Any] | None = None
+    errors: dict[str, Any] | None = None
+    fit: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> ExpansionData:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,14 @@ def crystal(seed: int, salt: str = "LiCl", repeat: tuple[int, int, int] = (2, 1,
     return atoms
 
 
+@cache
+def labelled(seed: int, salt: str) -> tuple[Any, float, Any, Any]:
+    """A crystal, its energy, forces and stress; ASE takes 50 ms for one."""
+    atoms = crystal(seed, salt)
+    labels = atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress(voigt=False)
+    return atoms, *labels
+
+
 def frames(
     n_parents: int = 6,
     steps: int = 2,
@@ -41,14 +50,14 @@ def frames(
     made, parents, numbers = [], [], []
     for parent in range(n_parents):
         for step in range(1, steps + 1):
-            made.append(crystal(100 * parent + step, salts[parent % len(salts)]))
+            made.append(labelled(100 * parent + step, salts[parent % len(salts)]))
             parents.append(f"p{parent}")
             numbers.append(step)
     return LabelledFrames.build(
-        StructureSet.from_atoms(made),
-        [atoms.get_potential_energy() for atoms in made],
-        [atoms.get_forces() for atoms in made],
-        np.array([atoms.get_stress(voigt=False) for atoms in made]),
+        StructureSet.from_atoms([atoms for atoms, *_ in made]),
+        [energy for _, energy, *_ in made],
+        [forces for *_, forces, _ in made],
+        np.array([stress for *_, stress in made]),
         label,
         parents,
         numbers,

@@ -124,10 +124,11 @@ def _evaluator(mark: Mark, calculator: Any, inputs: Inputs) -> Callable[[Geometr
         atoms.calc = calculator
         stress = np.zeros((3, 3))
         try:
-            energy = float(atoms.get_potential_energy())
-            forces = np.asarray(atoms.get_forces(), dtype=float)
+            # First what is most: many calculators then have the rest at hand.
             if inputs.isif:
                 stress = np.asarray(atoms.get_stress(voigt=False), dtype=float)
+            forces = np.asarray(atoms.get_forces(), dtype=float)
+            energy = float(atoms.get_potential_energy())
         except Exception as error:  # whatever a calculator raises
             raise DismaiError(f"potential {mark.name!r} fails ({one_line(error)})") from error
         found = getattr(calculator, "results", {}).get("magmoms") if inputs.spin else None
