@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
-    from dismaiflow.dft.schemas import RunStatus
+    from dismaiflow.dft.verdict import RunStatus
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class HarvestedRun:
     Parameters
     ----------
     status : str
-        `dismaiflow.dft.schemas.RunStatus`.
+        `dismaiflow.dft.verdict.RunStatus`.
     reason : str
         Why it ended so, in one line.
     frames : LabelledFrames

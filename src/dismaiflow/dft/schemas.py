@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from pymatgen.core import Structure
 
+from dismaiflow.dft.verdict import RunStatus
 from dismaiflow.errors import DismaiError
 from dismaiflow.store.frames import FramesRef
 from dismaiflow.store.structures import get_chunk
@@ -15,10 +16,6 @@ from dismaiflow.structures.frames import FrameLabel
 
 if TYPE_CHECKING:
     from jobflow import JobStore
-
-#: How a relaxation ended: as it should; out of steps, or given up by custodian; stopped before the
-#: walltime; with absurd energies or forces; without anything that can be read.
-RunStatus = Literal["converged", "not_converged", "walltime", "exploded", "failed"]
 
 
 class StoredStructure(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dismaiflow.dft.attempts import Attempt, JoinedStep
-    from dismaiflow.dft.schemas import RunStatus
+
+#: How a relaxation ended: as it should; out of steps, or given up by custodian; stopped before the
+#: walltime; with absurd energies or forces; without anything that can be read.
+RunStatus = Literal["converged", "not_converged", "walltime", "exploded", "failed"]
 
 #: A force no relaxed structure has, nor one on its way, eV/Å. Atoms at half a bond length push each
 #: other with some 100 eV/Å.

@@ -34,8 +34,10 @@ from dismaiflow.store.rows import (
     COMMON_FIELDS,
     FIELDS,
     DatasetRow,
+    FramesRow,
     ModelRow,
     PotentialRow,
+    RelaxationRow,
     RunRow,
     ScoreRow,
     make_row,
@@ -44,7 +46,7 @@ from dismaiflow.store.rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from jobflow import JobStore
     from maggma.core import Store
@@ -55,6 +57,8 @@ COLLECTIONS: dict[str, type[BaseModel]] = {
     "datasets": DatasetRow,
     "models": ModelRow,
     "potentials": PotentialRow,
+    "frames": FramesRow,
+    "relaxations": RelaxationRow,
     "runs": RunRow,
 }
 
@@ -157,30 +161,36 @@ class RowBuilder(Builder):
 
 
 class DocumentRowBuilder(RowBuilder):
-    """Makes one row of each document of a kind.
+    """Makes one row of each document of some kinds.
 
     Parameters
     ----------
     source, target, chunk_size
         See `RowBuilder`.
-    kind : str
+    kinds : sequence of str
         The ``output.kind`` of the documents.
     """
 
     def __init__(
-        self, source: Store, target: Store, kind: str = "score", chunk_size: int = _CHUNK
+        self,
+        source: Store,
+        target: Store,
+        kinds: Sequence[str] = ("score",),
+        chunk_size: int = _CHUNK,
     ) -> None:
-        self.kind = kind
+        self.kinds = tuple(kinds)
         super().__init__(source, target, chunk_size)
 
     def wanted(self) -> dict[str, Any]:
         """Return the key of the document of each row, in words."""
         # sorted, so that of documents with one uuid and index all builders take the same
-        return {key[0]: _words(key) for key in sorted(latest_keys(self.source, self.kind))}
+        keys = {key for kind in self.kinds for key in latest_keys(self.source, kind)}
+        return {key[0]: _words(key) for key in sorted(keys)}
 
     def read(self, names: list[str], wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the fields of the documents of these jobs."""
-        fields = (*COMMON_FIELDS, "output.kind", *FIELDS[self.kind])
+        own = dict.fromkeys(field for kind in self.kinds for field in FIELDS[kind])
+        fields = (*COMMON_FIELDS, "output.kind", *own)
         for values in read_fields(self.source, fields, "uuid", names):
             found = dict(zip(fields, values, strict=True))
             key = document_key(found["uuid"], found["index"], found["completed_at"])
@@ -191,11 +201,13 @@ class DocumentRowBuilder(RowBuilder):
         """Make a row, or, of a document that is not what it says, one that tells why."""
         key = document_key(item["uuid"], item["index"], item["completed_at"])
         row: dict[str, Any] = {"_id": key[0], "made_from": _words(key)}
-        if item["output.kind"] != self.kind:
+        kind = item["output.kind"]
+        if kind not in self.kinds:
             # a list of such documents, which a server finds too; noted, so as not to read it again
             return row | {"uuid": key[0], "state": "none"}
         try:
-            return row | {"state": "successful"} | make_row(self.kind, item)
+            values = {field: item[field] for field in (*COMMON_FIELDS, *FIELDS[kind])}
+            return row | {"state": "successful"} | make_row(kind, values)
         except (ValidationError, TypeError, AttributeError, KeyError, ValueError) as error:
             problem = f"{type(error).__name__}: {error}".splitlines()
             return row | {"uuid": key[0], "state": "failed", "error": " ".join(problem)[:500]}
@@ -251,7 +263,7 @@ class ModelsBuilder(RowBuilder):
                 yield row
 
     def _documents(self) -> Iterator[dict[str, Any]]:
-        builder = DocumentRowBuilder(self.source, self.target, "model")
+        builder = DocumentRowBuilder(self.source, self.target, ["model"])
         keys = builder.wanted()
         for names in batches(keys):
             for found in builder.read(names, keys):
@@ -334,7 +346,7 @@ def sibling_store(docs_store: Store, name: str) -> Store:
 
 
 def results_builders(jobstore: JobStore) -> dict[str, RowBuilder]:
-    """Return the builders of the five collections, in the order to run them.
+    """Return the builders of the collections, in the order to run them.
 
     They can be run by `ResultsStore.build`, or by maggma's ``mrun`` from a Python file that says
     ``__builders__ = list(results_builders(jobstore).values())``.
@@ -347,10 +359,14 @@ def results_builders(jobstore: JobStore) -> dict[str, RowBuilder]:
     source = jobstore.docs_store
     stores = {name: sibling_store(source, name) for name in COLLECTIONS}
     return {
-        "scores": DocumentRowBuilder(source, stores["scores"], "score"),
-        "datasets": DocumentRowBuilder(source, stores["datasets"], "dataset"),
+        "scores": DocumentRowBuilder(source, stores["scores"], ["score"]),
+        "datasets": DocumentRowBuilder(source, stores["datasets"], ["dataset"]),
         "models": ModelsBuilder(source, stores["models"], stores["scores"]),
-        "potentials": DocumentRowBuilder(source, stores["potentials"], "potential"),
+        "potentials": DocumentRowBuilder(
+            source, stores["potentials"], ["potential", "trained_potential"]
+        ),
+        "frames": DocumentRowBuilder(source, stores["frames"], ["frames"]),
+        "relaxations": DocumentRowBuilder(source, stores["relaxations"], ["dft_run"]),
         "runs": RunsBuilder(source, stores["runs"]),
     }
 

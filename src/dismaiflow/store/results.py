@@ -26,7 +26,15 @@ from dismaiflow.store.builders import (
 from dismaiflow.store.embedded import EmbeddedStore
 from dismaiflow.store.filters import Moment, between, given, is_of_protocol, of_protocol
 from dismaiflow.store.reading import UNAUTHORIZED, batches, ensure_document_indexes, is_server
-from dismaiflow.store.rows import DatasetRow, ModelRow, PotentialRow, RunRow, ScoreRow
+from dismaiflow.store.rows import (
+    DatasetRow,
+    FramesRow,
+    ModelRow,
+    PotentialRow,
+    RelaxationRow,
+    RunRow,
+    ScoreRow,
+)
 from dismaiflow.store.structures import find_structures, get_structures
 
 if TYPE_CHECKING:
@@ -46,6 +54,8 @@ _INDEXES = {
     "datasets": ("system", "run_id"),
     "models": ("system", "model"),
     "potentials": ("name",),
+    "frames": ("system", "run_id"),
+    "relaxations": ("system", "run_id", "status"),
     "runs": ("run_id", "last"),
 }
 
@@ -68,7 +78,7 @@ class StaleResultsWarning(UserWarning):
 class ResultsStore:
     """Answers questions about everything in a JobStore.
 
-    The answers come from five collections beside the documents, which this class keeps up to date:
+    The answers come from collections beside the documents, which this class keeps up to date:
     before it answers, it adds what is new and removes what has gone. Where nothing has changed
     that costs a comparison of keys.
 
@@ -88,8 +98,8 @@ class ResultsStore:
 
     Notes
     -----
-    The collections are called ``scores``, ``datasets``, ``models``, ``potentials`` and ``runs``, in
-    the database (or the file) of the documents. If the documents are not in ``outputs`` but, say,
+    The collections are called ``scores``, ``datasets``, ``models``, ``potentials``, ``frames``,
+    ``relaxations`` and ``runs``, in the database (or the file) of the documents. If the documents are not in ``outputs`` but, say,
     in ``mine``, they are called ``mine_scores`` and so on, so that two JobStores can share a
     database.
     """
@@ -199,6 +209,39 @@ class ResultsStore:
         criteria = given(name=name, systems=system, tags=tag, run_id=run_id)
         criteria |= between("date", since, until)
         return self._rows("potentials", PotentialRow, criteria, limit)
+
+    def frames(
+        self,
+        *,
+        system: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        tag: str | None = None,
+        run_id: str | None = None,
+        limit: int = 0,
+    ) -> list[FramesRow]:
+        """Return training sets, newest first; see `scores` for the parameters."""
+        criteria = given(system=system, tags=tag, run_id=run_id) | between("date", since, until)
+        return self._rows("frames", FramesRow, criteria, limit)
+
+    def relaxations(
+        self,
+        *,
+        system: str | None = None,
+        status: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        tag: str | None = None,
+        run_id: str | None = None,
+        limit: int = 0,
+    ) -> list[RelaxationRow]:
+        """Return runs of VASP or another engine, newest first; see `scores` for the parameters.
+
+        ``status`` is how they ended: converged, not_converged, walltime, exploded or failed.
+        """
+        criteria = given(system=system, status=status, tags=tag, run_id=run_id)
+        criteria |= between("date", since, until)
+        return self._rows("relaxations", RelaxationRow, criteria, limit)
 
     def runs(
         self,

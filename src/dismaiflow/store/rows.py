@@ -64,7 +64,56 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "output.created",
         "output.versions",
     ),
+    "trained_potential": (
+        "output.system",
+        "output.potential.name",
+        "output.potential.card.engine",
+        "output.potential.card.hash",
+        "output.card.errors",
+        "output.card.frames",
+        "output.card.labels",
+        "output.card.data_hash",
+        "output.card.start",
+        "output.card.epochs",
+        "output.card.seconds",
+        "output.card.device",
+        "output.card.warnings",
+        "output.card.created",
+        "output.card.versions",
+    ),
+    "frames": (
+        "output.system",
+        "output.card.counts",
+        "output.card.parents",
+        "output.card.content_hashes",
+        "output.card.labels",
+        "output.card.split",
+        "output.card.runs",
+        "output.card.seeds",
+        "output.card.statistics.restarts",
+        "output.card.warnings",
+        "output.card.created",
+        "output.card.versions",
+    ),
+    "dft_run": (
+        "output.parent",
+        "output.stage",
+        "output.status",
+        "output.reason",
+        "output.n_steps",
+        "output.n_restarts",
+        "output.corrections",
+        "output.energy",
+        "output.max_force",
+        "output.n_frames",
+        "output.dir_name",
+        "output.label",
+        "output.versions",
+    ),
 }
+
+#: Sets on which the errors of a potential are told, the first that it has.
+_ERRORS_ON = ("test", "val", "train")
 
 
 class Row(BaseModel):
@@ -146,7 +195,58 @@ class PotentialRow(Row):
     hash: str | None = Field(None, description="SHA-256 of its weights or parameters")
     weights: str | None = Field(None, description="blob of the weights, if they are stored")
     systems: list[str] = Field(default_factory=list, description="what it was trained on")
-    metrics: dict[str, float | None] = Field(default_factory=dict, description="its errors")
+    metrics: dict[str, float | None] = Field(
+        default_factory=dict,
+        description="its errors; of one that was trained here the mean absolute errors `energy` "
+        "(eV/atom), `force` (eV/Å) and `stress` (GPa)",
+    )
+    errors_on: str | None = Field(None, description="set of the errors: test, or val without one")
+    frames: dict[str, int] = Field(default_factory=dict, description="frames of each set")
+    labels: list[str] = Field(default_factory=list, description="engine and functional of these")
+    rehearsal: bool = Field(False, description="a stand-in for VASP made its frames up")
+    data_hash: str | None = Field(None, description="SHA-256 of its frames and elements")
+    start: str | None = Field(None, description="hash of the potential that was fine-tuned")
+    epochs: int | None = Field(None, description="epochs of the training")
+    seconds: float | None = Field(None, description="time of all epochs, s")
+    device: str | None = Field(None, description="on which it was trained")
+    n_warnings: int = Field(0, description="warnings on the card")
+
+
+class FramesRow(Row):
+    """A row of the collection ``frames``: a training set."""
+
+    system: str = Field(description="name of the system")
+    counts: dict[str, int] = Field(description="frames in each set")
+    parents: dict[str, int] = Field(default_factory=dict, description="relaxations in each set")
+    content_hashes: dict[str, str] = Field(default_factory=dict, description="of each set")
+    labels: list[str] = Field(default_factory=list, description="engine and functional of these")
+    rehearsal: bool = Field(False, description="a stand-in for VASP made some of them up")
+    split: str | None = Field(None, description="what was divided: parent or frame")
+    relaxations: dict[str, int] = Field(
+        default_factory=dict, description="how the relaxations ended, by status"
+    )
+    restarts: int | None = Field(None, description="restarts of them by custodian")
+    seed: int | None = Field(None, description="of the division")
+    n_warnings: int = Field(0, description="warnings on the card")
+
+
+class RelaxationRow(Row):
+    """A row of the collection ``relaxations``: a run of VASP, or of another engine."""
+
+    system: str | None = Field(None, description="name of the system")
+    parent: str = Field(description="name of the structure")
+    stage: str = Field("", description="which calculation, such as region or all")
+    status: str = Field(description="converged, not_converged, walltime, exploded or failed")
+    reason: str = Field("", description="why it ended so")
+    n_steps: int = Field(0, description="ionic steps, through all restarts")
+    n_restarts: int = Field(0, description="restarts by custodian")
+    corrections: list[str] = Field(default_factory=list, description="custodian's handlers")
+    energy: float | None = Field(None, description="of the last step, eV")
+    max_force: float | None = Field(None, description="on an atom that may move, eV/Å")
+    n_frames: int = Field(0, description="frames that were taken")
+    folder: str = Field("", description="where it ran")
+    label: str | None = Field(None, description="engine and functional")
+    rehearsal: bool = Field(False, description="a stand-in for VASP made its numbers up")
 
 
 class ModelRow(BaseModel):
@@ -214,8 +314,8 @@ def make_row(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
     Parameters
     ----------
-    kind : {"score", "dataset", "model", "potential"}
-        Its ``output.kind``.
+    kind : str
+        Its ``output.kind``, one of `FIELDS`.
     values : mapping
         What lies at the paths of `COMMON_FIELDS` and `FIELDS`, None where there is nothing.
 
@@ -243,6 +343,8 @@ def make_row(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
         "versions": versions,
         "dismaiflow": common["dismaiflow"] or versions.get("dismaiflow"),
     }
+    if "system" in _MODELS[kind].model_fields:
+        made.setdefault("system", metadata.get("system"))
     row = _MODELS[kind].model_validate(common | made)
     return row.model_dump(mode="json", exclude={"date"}) | {"date": common["date"]}
 
@@ -303,6 +405,62 @@ def _dataset(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _trained(values: Mapping[str, Any]) -> dict[str, Any]:
+    errors = values["output.card.errors"]
+    measured = next(name for name in _ERRORS_ON if name in errors)
+    return {
+        "name": values["output.potential.name"],
+        "calculator": values["output.potential.card.engine"],
+        "hash": values["output.potential.card.hash"],
+        "systems": [values["output.system"]],
+        "metrics": errors[measured],
+        "errors_on": measured,
+        "frames": values["output.card.frames"] or {},
+        **_origin(values["output.card.labels"]),
+        "n_warnings": len(values["output.card.warnings"] or []),
+        "created": values["output.card.created"],
+        **_given(
+            {
+                name: values[f"output.card.{name}"]
+                for name in ("data_hash", "start", "epochs", "seconds", "device", "versions")
+            }
+        ),
+    }
+
+
+def _frames(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "system": values["output.system"],
+        "counts": values["output.card.counts"],
+        "parents": values["output.card.parents"] or {},
+        "content_hashes": values["output.card.content_hashes"] or {},
+        **_origin(values["output.card.labels"]),
+        "split": (values["output.card.split"] or {}).get("by"),
+        "relaxations": values["output.card.runs"] or {},
+        "restarts": values["output.card.statistics.restarts"],
+        "seed": (values["output.card.seeds"] or {}).get("seed"),
+        "n_warnings": len(values["output.card.warnings"] or []),
+        "versions": values["output.card.versions"],
+        "created": values["output.card.created"],
+    }
+
+
+def _relaxation(values: Mapping[str, Any]) -> dict[str, Any]:
+    made = _plain(values)
+    origin = _origin([made["label"]] if "label" in made else [])
+    made["label"] = origin["labels"][0] if origin["labels"] else None
+    return made | {"folder": made.pop("dir_name", ""), "rehearsal": origin["rehearsal"]}
+
+
+def _origin(labels: list[dict[str, Any]] | None) -> dict[str, Any]:
+    """Say where the numbers of frames come from."""
+    said = [f"{label['engine']} {label['functional']}" for label in labels or []]
+    return {
+        "labels": list(dict.fromkeys(said)),
+        "rehearsal": any(label.get("rehearsal") for label in labels or []),
+    }
+
+
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Make what a row takes over from a document as it is."""
     prefix = "output."
@@ -323,12 +481,23 @@ class _TrainedModel(Row):
     hash: str | None = None
 
 
-_MAKERS = {"score": _score, "dataset": _dataset, "model": _plain, "potential": _plain}
+_MAKERS = {
+    "score": _score,
+    "dataset": _dataset,
+    "model": _plain,
+    "potential": _plain,
+    "trained_potential": _trained,
+    "frames": _frames,
+    "dft_run": _relaxation,
+}
 _MODELS: dict[str, type[Row]] = {
     "score": ScoreRow,
     "dataset": DatasetRow,
     "model": _TrainedModel,
     "potential": PotentialRow,
+    "trained_potential": PotentialRow,
+    "frames": FramesRow,
+    "dft_run": RelaxationRow,
 }
 
 

@@ -1,0 +1,153 @@
+"""Each failure that is asked of the stand-in, through Maker, custodian, harvest and document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from atomate2.vasp.run import DEFAULT_HANDLERS
+from custodian.vasp.handlers import FrozenJobErrorHandler
+
+from dft.small_runs import crystal
+from dft.test_makers import run, scratch, store  # noqa: F401
+from dismaiflow.campaigns.dft_runs import CollectRunsMaker
+from dismaiflow.campaigns.dft_schemas import RunsDoc, get_rows
+from dismaiflow.dft.makers import InterfaceRelaxMaker, Rehearsal
+from dismaiflow.dft.schemas import RunDoc
+from dismaiflow.store.frames import get_frames
+
+if TYPE_CHECKING:
+    from jobflow import JobStore
+
+#: eV. The same minimum, reached by another way, to 0.4 eV/Å.
+SAME = 0.1
+
+
+def relax(store: JobStore, *fail: str, parent: str = "shaken", **fields: Any) -> RunDoc:  # noqa: F811
+    structure = crystal(0.12)
+    maker = InterfaceRelaxMaker(
+        rehearsal=Rehearsal("toy", fail), harvest_first=1, harvest_interval=1, **fields
+    )
+    maker.input_set_generator.user_incar_settings = {"NSW": 60, "EDIFFG": -0.4}
+    (document,) = run(maker.make(structure, parent=parent), store).values()
+    return RunDoc.model_validate(document)
+
+
+@pytest.fixture(scope="module")
+def clean_energy(tmp_path_factory: pytest.TempPathFactory) -> float:
+    """Return the energy of the run without failures."""
+    from jobflow import JobStore
+    from maggma.stores import MemoryStore
+
+    opened = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    opened.connect()
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("clean")
+        patch.setenv("DISMAI_SCRATCH_DIR", str(folder))
+        document = relax(opened)
+    assert (document.status, document.n_restarts) == ("converged", 0)
+    assert document.n_frames == document.n_steps > 8
+    assert document.energy is not None
+    return document.energy
+
+
+def no_step_twice(store: JobStore, document: RunDoc) -> None:  # noqa: F811
+    """Check that every ionic step is there, and none of them twice."""
+    assert document.frames is not None
+    frames = get_frames(store, document.frames)
+    steps = frames.steps.tolist()
+    assert steps == sorted(set(steps))
+    assert frames.final.tolist() == [False] * (len(frames) - 1) + [True]
+    places = frames.structures.positions.reshape(len(frames), -1)
+    assert len(np.unique(np.round(places, 7), axis=0)) == len(frames)
+
+
+@pytest.mark.parametrize(
+    ("fail", "handler"),
+    [
+        (("zbrent@4",), "VaspErrorHandler"),
+        (("edddav@3", "zbrent@4"), "VaspErrorHandler"),
+        (("nelm@5",), "UnconvergedErrorHandler"),
+        (("explode@3",), "PotimErrorHandler"),
+    ],
+)
+def test_custodian_recovers(
+    store: JobStore,  # noqa: F811
+    clean_energy: float,
+    fail: tuple[str, ...],
+    handler: str,
+) -> None:
+    document = relax(store, *fail)
+    assert document.status == "converged", document.reason
+    assert document.n_restarts == len(fail)
+    assert any(handler in name for name in document.corrections)
+    assert document.energy == pytest.approx(clean_energy, abs=SAME)
+    assert document.n_frames == document.n_steps
+    no_step_twice(store, document)
+
+
+def test_silence_is_ended_and_the_run_goes_on(
+    store: JobStore,  # noqa: F811
+    clean_energy: float,
+) -> None:
+    """custodian's own patience is six hours."""
+    quick = [h for h in DEFAULT_HANDLERS if not isinstance(h, FrozenJobErrorHandler)]
+    handlers = [*quick, FrozenJobErrorHandler(timeout=3)]
+    document = relax(store, "hang@4", run_vasp_kwargs={"handlers": handlers})
+    assert (document.status, document.n_restarts) == ("converged", 1)
+    assert document.energy == pytest.approx(clean_energy, abs=SAME)
+    no_step_twice(store, document)
+
+
+@pytest.mark.parametrize(
+    ("fail", "status", "words"),
+    [
+        ("truncated@4", "not_converged", "ValidationError"),
+        ("killed@4", "not_converged", "ValidationError"),
+        pytest.param(
+            "zbrent@3!", "not_converged", "MaxCorrectionsPerJobError", marks=pytest.mark.slow
+        ),
+        pytest.param("collapse@3!", "exploded", "grown", marks=pytest.mark.slow),
+    ],
+)
+def test_what_is_not_recovered_is_recorded(
+    store: JobStore,  # noqa: F811
+    fail: str,
+    status: str,
+    words: str,
+) -> None:
+    document = relax(store, fail)
+    assert document.status == status
+    assert words in document.reason
+    assert "\n" not in document.reason
+    if status != "exploded":
+        no_step_twice(store, document)
+        assert document.n_frames >= 3
+    assert document.label is not None
+    assert document.label.rehearsal
+
+
+def test_a_stop_before_the_walltime_is_no_success(store: JobStore) -> None:  # noqa: F811
+    document = relax(store, "walltime@4", wall_time=301)
+    assert document.status == "walltime"
+    assert document.max_force is not None
+    assert document.max_force > 0.1
+    assert document.n_steps == 4
+    no_step_twice(store, document)
+
+
+def test_the_rest_goes_on(store: JobStore) -> None:  # noqa: F811
+    """A run that dies, and a job that failed, beside one that is well."""
+    runs = [relax(store, parent="a"), None, relax(store, "truncated@3", parent="c")]
+    job = CollectRunsMaker().make("salt", ["a", "b", "c"], runs)
+    (found,) = run(job, store).values()
+    collected = RunsDoc.model_validate(found)
+    assert collected.by_status == {"converged": 1, "job_failed": 1, "not_converged": 1}
+    rows = get_rows(store, collected.rows)
+    assert [row.parent for row in rows] == ["a", "b", "c"]
+    assert "ValidationError" in rows[2].reason
+    assert collected.frames is not None
+    frames = get_frames(store, collected.frames)
+    assert set(frames.parents) == {"a", "c"}
+    assert len(frames) == rows[0].n_frames + rows[2].n_frames
