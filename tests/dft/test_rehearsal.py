@@ -450,3 +450,20 @@ def test_a_potcar_gives_valences(tmp_path: Path) -> None:
     inputs = read_inputs(tmp_path)
     assert inputs.electrons == 2 * 3 + 2 * 9 + 4 * 6
     assert [potcar.title for potcar in inputs.potcars] == [title for title, _ in blocks]
+
+
+def test_outputs_of_vasp_itself_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_folder(tmp_path / "run")
+    (folder / "OUTCAR").write_text(" vasp.6.4.2 20Jul23 (build Aug 01 2023) complex\n")
+    (folder / "vasprun.xml").write_text("<modeling/>")
+    monkeypatch.chdir(folder)
+    assert main(["--potential", "toy"]) == 2
+    assert "OUTCAR: is not of a rehearsal" in capsys.readouterr().err
+    assert (folder / "vasprun.xml").read_text() == "<modeling/>"
+    # A word that is not understood touches nothing either.
+    (folder / "OUTCAR").write_text("REHEARSAL-not-DFT")
+    with pytest.raises(SystemExit):
+        main(["--no-such-option"])
+    assert (folder / "OUTCAR").read_text() == "REHEARSAL-not-DFT"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dismaiflow.dft.rehearsal.mark import NOT_DFT
 from dismaiflow.errors import DismaiError
 
 if TYPE_CHECKING:
@@ -14,20 +16,25 @@ if TYPE_CHECKING:
 
     from dismaiflow.dft.rehearsal.mark import Mark
 
+#: Characters at the beginning of an OUTCAR, which holds the mark in its first line.
+_HEAD = 2000
+
 #: Exit status where the inputs or the options are wrong.
 WRONG = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run in the current folder as VASP would, and return the exit status."""
-    folder = Path.cwd()
-    _forget(folder)
     chosen = _parser().parse_args(arguments)
+    folder = Path.cwd()
+    # Several runs may share a node, and the last bits of sums depend on the number of threads.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from dismaiflow.dft.rehearsal.failures import Failure
     from dismaiflow.dft.rehearsal.inputs import read_inputs
     from dismaiflow.dft.rehearsal.run import Options, rehearse
 
     try:
+        _forget(folder)
         inputs = read_inputs(folder)
         options = Options(
             failures=[Failure.parse(text) for text in chosen.fail],
@@ -79,14 +86,22 @@ def open_calculator(name: str, elements: Sequence[str]) -> tuple[Mark, Any]:
 
 
 def _forget(folder: Path) -> None:
-    """Empty the outputs of an attempt before.
+    """Empty the outputs of an attempt before; raise a DismaiError if they are those of VASP itself.
 
     VASP does so as it starts. Custodian looks at them meanwhile, and would find the old error
     again while this process still imports what it needs.
     """
-    for name in ("OUTCAR", "OSZICAR", "vasprun.xml"):
-        if (folder / name).is_file():
-            (folder / name).write_bytes(b"")
+    outputs = [folder / name for name in ("OUTCAR", "OSZICAR", "vasprun.xml")]
+    old = outputs[0]
+    if old.is_file() and old.stat().st_size:
+        with old.open(errors="replace") as file:
+            if NOT_DFT not in file.read(_HEAD):
+                raise DismaiError(
+                    f"{old}: is not of a rehearsal: take another folder, or move it away"
+                )
+    for path in outputs:
+        if path.is_file():
+            path.write_bytes(b"")
 
 
 def _parser() -> argparse.ArgumentParser:
