@@ -365,7 +365,7 @@ def test_chgnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Broken(Calculator):
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+    implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012
 
     def calculate(self, *args: Any, **kwargs: Any) -> None:
         raise RuntimeError("no idea")

@@ -7,30 +7,32 @@ Sci. 140, 171 (2017), doi 10.1016/j.commatsci.2017.08.031.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jobflow import Flow, Job, Maker, OnMissing, Response
+from jobflow import CURRENT_JOB, Flow, Job, Maker, OnMissing, Response
 
-from dismaiflow.campaigns.active_schemas import (
-    ActiveLearningDoc,
-    ActiveRound,
-    ActiveState,
-    Spread,
+from dismaiflow.campaigns.active_pool import (
+    POOL_FROM,
+    WATCH_FROM,
+    PickKind,
+    pick,
+    pick_any,
+    pool_names,
+    random_structures,
+    spread,
 )
-from dismaiflow.campaigns.dft_runs import CollectRunsMaker, places_of, relax_each
+from dismaiflow.campaigns.active_schemas import ActiveLearningDoc, ActiveRound, ActiveState
+from dismaiflow.campaigns.dft_runs import JOB_FAILED, CollectRunsMaker, places_of, relax_each
 from dismaiflow.campaigns.dft_schemas import RunsDoc
 from dismaiflow.campaigns.dft_stage import second_stage
 from dismaiflow.dft.schemas import StoredStructure
 from dismaiflow.errors import DismaiError
-from dismaiflow.interfaces.built import built_generator
 from dismaiflow.interfaces.system import InterfaceSystem
-from dismaiflow.jobs import NO_COPIES, dismai_job, ended_by
-from dismaiflow.potentials.relax_set import relax_set
-from dismaiflow.potentials.relaxation import RelaxationSettings
+from dismaiflow.jobs import CATEGORY_KEY, NO_COPIES, dismai_job, ended_by
 from dismaiflow.potentials.store import fetch_potential
-from dismaiflow.potentials.training.committee import Disagreement, committee_disagreements
+from dismaiflow.potentials.training.committee import committee_disagreements
 from dismaiflow.potentials.training_flows import PotentialCommitteeMaker
 from dismaiflow.potentials.training_jobs import CommitteeDoc
 from dismaiflow.settings import load_settings
@@ -38,72 +40,27 @@ from dismaiflow.store.blobs import current_jobstore
 from dismaiflow.store.frames import FramesRef, get_frames, put_frames
 from dismaiflow.store.structures import get_structures, put_structures
 from dismaiflow.structures.frames import LabelledFrames
-from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from dismaiflow.campaigns.dft_runs import RelaxationMaker
     from dismaiflow.potentials.base import Potential
-
-#: Index of the first held-out random structure; training sets and datasets begin at 0.
-WATCH_FROM = 10_000_000
-
-#: Index of the first structure of the pools.
-POOL_FROM = 20_000_000
-
-#: Between the name of a round's job and its number.
-_AT = " round "
-
-
-@dataclass
-class ExtendFramesMaker(Maker):
-    """Add the frames of new relaxations to a training set.
-
-    Parameters
-    ----------
-    name : str
-        The job name.
-    """
-
-    name: str = "extend training set"
-
-    @dismai_job(output_schema=ActiveState)
-    def make(self, state: ActiveState, runs: RunsDoc | None) -> ActiveState:
-        """Add; validation and test sets stay as they are, so that errors can be compared.
-
-        Raises
-        ------
-        DismaiError
-            If there are no new frames.
-        """
-        jobstore = current_jobstore()
-        before = ActiveState.model_validate(state)
-        done = RunsDoc.model_validate(runs) if runs is not None else None
-        if done is None or done.frames is None:
-            ended = done.by_status if done is not None else "their job failed"
-            raise DismaiError(f"none of the structures could be labelled: {ended}")
-        train = LabelledFrames.concatenate(
-            [get_frames(jobstore, ref) for ref in (before.sets["train"], done.frames)]
-        )
-        return before.model_copy(
-            update={
-                "sets": {**before.sets, "train": put_frames(jobstore, train)},
-                "n_labelled": before.n_labelled + done.n_runs,
-                "by_status": done.by_status,
-            }
-        )
+    from dismaiflow.structures.structure_set import StructureSet
 
 
 @dataclass
 class ActiveRoundMaker(Maker):
     """Judge a committee, and go on with what it disagrees on most, or end.
 
+    Whatever goes wrong in a round (no structure could be labelled, no committee trained) ends it
+    with what the rounds before have left.
+
     Parameters
     ----------
     name : str
         The job name.
+    grow_name : str
+        Name of the job that adds new frames to the training set.
     n_pool : int
         Random structures of a round from which some are picked.
     n_picked : int
@@ -111,37 +68,49 @@ class ActiveRoundMaker(Maker):
     n_watch : int
         Held-out random structures on which the disagreement is followed.
     max_labelled : int
-        Budget: structures that are labelled in all.
+        Budget: structures that are labelled in all, failed ones included.
     force_error : float, optional
         Mean absolute error of forces on the test set at which it is good enough, eV/Å.
     pool_steps : int
         Steps for which the first member relaxes a random structure before it is judged: what a
         potential must know are the structures that it leads to, not heaps of overlapping atoms.
+    picks : {"disagreement", "random"}
+        What is labelled; ``random`` is the control.
+    device : str
+        On which structures are moved and judged: ``cpu``, or ``cuda`` on a worker of category gpu.
     committee_maker : PotentialCommitteeMaker
         Trains the members further.
     relax_maker : RelaxationMaker, optional
         Labels a structure; by default the second stage by VASP, whose ionic steps are taken too.
     collect_maker : CollectRunsMaker
         Gathers the runs.
-    extend_maker : ExtendFramesMaker
-        Adds their frames.
     """
 
     name: str = "judge committee"
+    grow_name: str = "grow training set"
     n_pool: int = 100
     n_picked: int = 10
     n_watch: int = 20
     max_labelled: int = 50
     force_error: float | None = None
     pool_steps: int = 50
+    picks: PickKind = "disagreement"
+    device: str = "cpu"
     committee_maker: PotentialCommitteeMaker = field(default_factory=PotentialCommitteeMaker)
     relax_maker: RelaxationMaker | None = None
     collect_maker: CollectRunsMaker = field(default_factory=CollectRunsMaker)
-    extend_maker: ExtendFramesMaker = field(default_factory=ExtendFramesMaker)
+
+    def judge(self, spec: SystemSpec, seed: int, state: ActiveState, committee: Any) -> Job:
+        """Return the job that judges, named by its round. Parameters as for `make`."""
+        job: Job = self.make(spec, seed, state, committee)
+        job.name = f"{self.name} round {len(state.rounds)}"
+        if self.device != "cpu":
+            job.config.manager_config = {CATEGORY_KEY: "gpu"}
+        return job
 
     @dismai_job(output_schema=ActiveLearningDoc)
     def make(
-        self, spec: SystemSpec, seed: int, state: ActiveState, committee: CommitteeDoc
+        self, spec: SystemSpec, seed: int, state: ActiveState, committee: CommitteeDoc | None
     ) -> ActiveLearningDoc | Response[Any]:
         """Judge.
 
@@ -153,61 +122,50 @@ class ActiveRoundMaker(Maker):
             Seed of the random structures.
         state : ActiveState
             What the rounds before have left.
-        committee : CommitteeDoc
-            The potentials of this round.
+        committee : CommitteeDoc or None
+            The potentials of this round; None where they could not be trained.
+
+        Raises
+        ------
+        DismaiError
+            If there is no committee at all, or its members cannot be compared.
         """
-        jobstore = current_jobstore()
-        known, voters = ActiveState.model_validate(state), CommitteeDoc.model_validate(committee)
-        members = [fetch_potential(jobstore, one) for one in voters.members]
+        known = ActiveState.model_validate(state)
         number = len(known.rounds)
+        if committee is None:
+            return self._ended(spec, known, f"round {number}: no committee could be trained")
+        jobstore = current_jobstore()
+        voters = CommitteeDoc.model_validate(committee)
+        known.committee = voters
+        members = [fetch_potential(jobstore, one) for one in voters.members]
         if known.watch is None:
             watched = self._random(spec, seed, WATCH_FROM, self.n_watch, members[0])
             known.watch = put_structures(jobstore, watched)
         watched = get_structures(jobstore, known.watch)
-        tests = [card.errors["test"] for card in voters.cards if "test" in card.errors]
-        row = ActiveRound(
-            n_frames=known.sets["train"].n_frames,
-            n_labelled=known.n_labelled,
-            test_energy=float(np.mean([one.energy for one in tests])) if tests else None,
-            test_force=float(np.mean([one.force for one in tests])) if tests else None,
-            watched=spread(committee_disagreements(members, list(watched))),
-            by_status=known.by_status,
-        )
+        row = _row(known, voters)
+        row.watched = spread(committee_disagreements(members, list(watched), self.device))
         known.rounds.append(row)
-        stopped_by = self._end(row)
-        if stopped_by:
-            return ActiveLearningDoc(
-                system=spec.name,
-                rounds=known.rounds,
-                stopped_by=stopped_by,
-                committee=voters,
-                sets=known.sets,
-                settings=self._plain(),
-            )
+        reason = self._enough(row)
+        if reason:
+            return self._ended(spec, known, reason, complete=True)
         first = POOL_FROM + number * self.n_pool
         pool = self._random(spec, seed, first, self.n_pool, members[0])
-        chosen = self._pick(row, pool, committee_disagreements(members, list(pool)))
-        return self._label(spec, seed, known, voters, pool.select(chosen))
+        chosen = self._pick(seed, known, pool, members)
+        if not len(chosen):
+            return self._ended(spec, known, f"round {number}: no structure of the pool is fit")
+        return self._label(spec, seed, known, chosen)
 
     def _random(
         self, spec: SystemSpec, seed: int, first: int, n: int, member: Potential
     ) -> StructureSet:
-        """Return random structures after some steps of relaxation by a member."""
-        made = built_generator(spec).generate(range(first, first + n), seed, exchanges=False)
-        if not self.pool_steps:
-            return made.structures
-        settings = RelaxationSettings(optimizer="fire", max_steps=self.pool_steps)
-        processes = load_settings().PROCESSES or None
-        moved = relax_set(made.structures, member, settings, n_processes=processes)
-        # Where it fell into a hole of the potential, the start is what there is.
-        good = [one.status in ("converged", "not_converged") for one in moved]
-        positions = [
-            one.positions if well else made.structures.positions[made.structures.slice_of(i)]
-            for i, (one, well) in enumerate(zip(moved, good, strict=True))
-        ]
-        return replace(made.structures, positions=np.concatenate(positions))
+        folder = load_settings().SCRATCH_DIR / "relaxations"
+        journal = folder / f"{CURRENT_JOB.job.uuid}-{first}.journal"
+        wanted = range(first, first + n)
+        return random_structures(
+            spec, seed, wanted, member, self.pool_steps, self.device, journal=journal
+        )
 
-    def _end(self, row: ActiveRound) -> str:
+    def _enough(self, row: ActiveRound) -> str:
         """Say why it ends here; nothing if it does not."""
         wanted = self.force_error
         if wanted is not None and row.test_force is not None and row.test_force <= wanted:
@@ -216,67 +174,132 @@ class ActiveRoundMaker(Maker):
             return f"the budget of {self.max_labelled} structures"
         return ""
 
-    def _pick(self, row: ActiveRound, pool: StructureSet, found: list[Disagreement]) -> list[int]:
-        """Choose the structures of largest disagreement, and note what was chosen."""
-        forces = np.array([one.force for one in found])
-        finite = np.flatnonzero(np.isfinite(forces))
-        if not len(finite):
-            raise DismaiError("the committee gives no finite forces for any structure of the pool")
+    def _pick(
+        self, seed: int, state: ActiveState, pool: StructureSet, members: list[Potential]
+    ) -> StructureSet:
+        """Choose what is labelled next, and note what was chosen."""
+        row = state.rounds[-1]
+        found = committee_disagreements(members, list(pool), self.device)
+        names = pool_names(seed, pool)
+        taken = set(get_frames(current_jobstore(), state.sets["train"]).parents)
         n = min(self.n_picked, self.max_labelled - row.n_labelled)
-        chosen = finite[np.argsort(-forces[finite], kind="stable")][:n].tolist()
-        row.picked = [f"pool-{pool.ids[i]}" for i in chosen]
+        choose = pick if self.picks == "disagreement" else pick_any
+        chosen = choose(found, names, taken, n)
+        row.picked = [names[i] for i in chosen]
         row.picked_from = spread(found)
         row.picked_spread = spread([found[i] for i in chosen])
-        return chosen
+        return pool.select(chosen)
 
     def _label(
-        self,
-        spec: SystemSpec,
-        seed: int,
-        state: ActiveState,
-        committee: CommitteeDoc,
-        chosen: StructureSet,
+        self, spec: SystemSpec, seed: int, state: ActiveState, chosen: StructureSet
     ) -> Response[Any]:
-        """Send structures to the engine, then train the members further, then judge again."""
-        names = state.rounds[-1].picked
+        """Send structures to the engine, then see what has come of it."""
+        number, names = len(state.rounds), state.rounds[-1].picked
         reference = put_structures(current_jobstore(), chosen)
         wanted = [
             StoredStructure(blob=blob, place=place, parent=name)
             for (blob, place), name in zip(places_of(reference), names, strict=True)
         ]
         jobs, outputs = relax_each(self.relax_maker or second_stage(spec), wanted)
-        number = len(state.rounds)
         collect = self.collect_maker.make(spec.name, names, outputs)
-        collect.name = f"{self.collect_maker.name}{_AT}{number}"
-        extended = self.extend_maker.make(state, collect.output)
-        extended.name = f"{self.extend_maker.name}{_AT}{number}"
-        for one in (collect, extended):
-            one.config.on_missing_references = OnMissing.NONE
-            one.config.manager_config |= NO_COPIES
-        trained = self.committee_maker.make(
-            spec.name, extended.output.sets, elements=list(spec.species), starts=committee.members
+        collect.name = f"{self.collect_maker.name} round {number}"
+        collect.config.on_missing_references = OnMissing.NONE
+        collect.config.manager_config |= NO_COPIES
+        grow = self.grow(spec, seed, state, collect.output)
+        grow.name = f"{self.grow_name} round {number}"
+        return ended_by([*jobs, collect], grow)
+
+    @dismai_job(output_schema=ActiveLearningDoc)
+    def grow(
+        self, spec: SystemSpec, seed: int, state: ActiveState, runs: RunsDoc | None
+    ) -> ActiveLearningDoc | Response[Any]:
+        """Add the frames of new relaxations to the training set, and train the members further.
+
+        Validation and test sets stay as they are, so that errors can be compared.
+
+        Parameters
+        ----------
+        spec, seed, state
+            As for `make`.
+        runs : RunsDoc or None
+            The relaxations of the structures that were picked; None where nothing is known of them.
+        """
+        known = ActiveState.model_validate(state)
+        assert known.committee is not None, "who picked is known"
+        number, row = len(known.rounds), known.rounds[-1]
+        known.n_labelled += len(row.picked)
+        done = RunsDoc.model_validate(runs) if runs is not None else None
+        row.by_status = done.by_status if done is not None else {JOB_FAILED: len(row.picked)}
+        jobstore = current_jobstore()
+        train = get_frames(jobstore, known.sets["train"])
+        if done is not None and done.frames is not None:
+            train = self._grown(row, train, get_frames(jobstore, done.frames))
+        if not row.n_new:
+            return self._ended(spec, known, _nothing_new(number, row))
+        known.sets = {**known.sets, "train": put_frames(jobstore, train)}
+        # A member whose training failed is missing from here on.
+        further = replace(self.committee_maker, n_members=len(known.committee.members))
+        trained = further.make(
+            spec.name, known.sets, elements=list(spec.species), starts=known.committee.members
         )
-        trained.append_name(f"{_AT}{number}", dynamic=False)
-        judge: Job = self.make(spec, seed, extended.output, trained.output)
-        judge.name = f"{self.name.partition(_AT)[0]}{_AT}{number}"
-        return ended_by([*jobs, collect, extended, trained], judge)
+        trained.append_name(f" round {number}", dynamic=False)
+        return ended_by([trained], self.judge(spec, seed, known, trained.output))
 
-    def _plain(self) -> dict[str, Any]:
-        """Return what was asked for, for the document."""
+    def _grown(
+        self, row: ActiveRound, train: LabelledFrames, new: LabelledFrames
+    ) -> LabelledFrames:
+        """Add frames of the settings that the training set knows; training refuses others."""
+        known = {label.hash for label in train.labels}
+        fit = [
+            i
+            for i in range(len(new))
+            if self.committee_maker.train_maker.allow_mixed or new.label(i).hash in known
+        ]
+        row.n_new, row.n_left_out = len(fit), len(new) - len(fit)
+        return LabelledFrames.concatenate([train, new.select(fit)])
+
+    def _ended(
+        self, spec: SystemSpec, state: ActiveState, reason: str, complete: bool = False
+    ) -> ActiveLearningDoc:
+        if state.committee is None:
+            raise DismaiError(reason)
         kept = ("n_pool", "n_picked", "n_watch", "max_labelled", "force_error", "pool_steps")
-        return {name: getattr(self, name) for name in kept} | {
-            "training": asdict(self.committee_maker.train_maker)["settings"]
-        }
+        settings = {name: getattr(self, name) for name in (*kept, "picks")}
+        return ActiveLearningDoc(
+            system=spec.name,
+            rounds=state.rounds,
+            stopped_by=reason,
+            complete=complete,
+            n_labelled=state.n_labelled,
+            committee=state.committee,
+            sets=state.sets,
+            watch=state.watch,
+            settings=settings | {"training": self.committee_maker.train_maker.settings},
+        )
 
 
-def spread(found: Sequence[Disagreement]) -> Spread:
-    """Return the means over all structures for which a committee gives finite numbers."""
-    finite = [one for one in found if np.isfinite(one.force)]
-    means = {
-        name: float(np.mean([getattr(one, name) for one in finite])) if finite else 0.0
-        for name in ("force", "mean_force", "energy")
-    }
-    return Spread(n=len(finite), **means)
+def _row(state: ActiveState, committee: CommitteeDoc) -> ActiveRound:
+    """Return what is known of a committee before it is asked."""
+    tests = [card.errors["test"] for card in committee.cards if "test" in card.errors]
+    return ActiveRound(
+        n_frames=state.sets["train"].n_frames,
+        n_members=len(committee.members),
+        n_labelled=state.n_labelled,
+        test_energy=float(np.mean([one.energy for one in tests])) if tests else None,
+        test_force=float(np.mean([one.force for one in tests])) if tests else None,
+        watched=spread([]),
+    )
+
+
+def _nothing_new(number: int, row: ActiveRound) -> str:
+    """Say why the training set does not grow."""
+    ended = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in row.by_status.items())
+    if row.n_left_out:
+        return (
+            f"round {number}: all {row.n_left_out} new frames come from other settings than the "
+            f"training set's (allow_mixed takes them); runs: {ended}"
+        )
+    return f"round {number}: none of the structures could be labelled; runs: {ended}"
 
 
 @dataclass
@@ -328,16 +351,8 @@ class ActiveLearningMaker(Maker):
             If the system is no interface, or the numbers make no sense.
         """
         whole = InterfaceSystem.from_spec(spec).spec
+        self._check(sets, committee)
         judge_maker = self.round_maker
-        n_members = len(committee.members) if committee else self.committee_maker.n_members
-        further = judge_maker.committee_maker.n_members
-        if n_members != further:
-            raise DismaiError(
-                f"the committee has {n_members} members, but {further} are to be trained further: "
-                "give both Makers the same n_members"
-            )
-        if min(judge_maker.n_pool, judge_maker.n_picked, judge_maker.n_watch) < 1:
-            raise DismaiError("pool, picks and held-out structures are one at least each")
         if judge_maker.relax_maker is None:
             # Here already, so that powerups on the flow reach the engine.
             judge_maker = replace(judge_maker, relax_maker=second_stage(whole))
@@ -346,10 +361,35 @@ class ActiveLearningMaker(Maker):
         if voters is None:
             first = self.committee_maker.make(spec.name, sets, elements=list(whole.species))
             before, voters = [first], first.output
-        judge = judge_maker.make(whole, seed, ActiveState(sets=sets), voters)
-        judge.name = f"{judge_maker.name}{_AT}0"
+        judge = judge_maker.judge(whole, seed, ActiveState(sets=sets), voters)
         flow = Flow([*before, judge], output=judge.output, name=f"{self.name} {spec.name}")
         flow.update_metadata(
             {"system": spec.name, "model": "m3gnet", "protocol": "corrected"}, dynamic=True
         )
         return flow
+
+    def _check(self, sets: dict[str, FramesRef], committee: CommitteeDoc | None) -> None:
+        """Refuse what could only fail after hours of training."""
+        asked = self.round_maker
+        n_members = len(committee.members) if committee else self.committee_maker.n_members
+        further = asked.committee_maker.n_members
+        if n_members < 2:
+            raise DismaiError("a committee needs two members at least: one cannot disagree")
+        if n_members != further:
+            raise DismaiError(
+                f"the committee has {n_members} members, but {further} are to be trained further: "
+                "give both Makers the same n_members"
+            )
+        if min(asked.n_pool, asked.n_picked, asked.n_watch) < 1:
+            raise DismaiError("pool, picks and held-out structures are one at least each")
+        if asked.n_picked > asked.n_pool:
+            raise DismaiError(
+                f"{asked.n_picked} structures cannot be picked from a pool of {asked.n_pool}"
+            )
+        if min(asked.max_labelled, asked.pool_steps) < 0:
+            raise DismaiError("budget and steps of the pool are 0 at least")
+        missing = [name for name in ("train", "val") if name not in sets]
+        if missing:
+            raise DismaiError(f"active learning begins with frames in the set {missing[0]}")
+        if asked.force_error is not None and "test" not in sets:
+            raise DismaiError("an error to be met needs frames in the set test")

@@ -17,6 +17,7 @@ from dismaiflow.cli.results_options import (
     ProtocolOption,
     RunOption,
     SinceOption,
+    StatusOption,
     StoreOption,
     SystemOption,
     TagOption,
@@ -43,6 +44,7 @@ def list_(
     system: SystemOption = None,
     model: ModelOption = None,
     protocol: ProtocolOption = None,
+    status: StatusOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
     tag: TagOption = None,
@@ -51,11 +53,12 @@ def list_(
     json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """List scores, datasets, models, potentials or runs, the newest first."""
+    """List scores, datasets, potentials, training sets, relaxations ..., the newest first."""
     filters = {
         "system": system,
         "model": model,
         "protocol": protocol,
+        "status": status,
         "since": since,
         "until": until,
         "tag": tag,
@@ -268,15 +271,65 @@ def _model_cells(row: Any) -> dict[str, Any]:
 
 
 def _potential_cells(row: Any) -> dict[str, Any]:
+    errors = {
+        "E (meV/atom)": _milli(row.metrics.get("energy")),
+        "F (meV/Å)": _milli(row.metrics.get("force")),
+        "S (GPa)": row.metrics.get("stress"),
+        "on": row.errors_on,
+        "frames": " ".join(f"{name} {n}" for name, n in row.frames.items()),
+        "labels": _labels(row),
+    }
     return {
         "date (UTC)": _day(row.date),
         "name": row.name,
         "calculator": row.calculator,
+        # Columns only where a potential was trained here.
+        **(errors if row.errors_on else {}),
         "hash": (row.hash or "")[:12],
         "systems": " ".join(row.systems),
         "run": row.run_id,
         "uuid": row.uuid[:8],
     }
+
+
+def _frames_cells(row: Any) -> dict[str, Any]:
+    return {
+        "date (UTC)": _day(row.date),
+        "system": row.system,
+        **row.counts,
+        "split": row.split,
+        "relaxations": ", ".join(f"{name} {n}" for name, n in row.relaxations.items()),
+        "restarts": row.restarts,
+        "labels": _labels(row),
+        "seed": row.seed,
+        "run": row.run_id,
+        "uuid": row.uuid[:8],
+    }
+
+
+def _relaxation_cells(row: Any) -> dict[str, Any]:
+    return {
+        "date (UTC)": _day(row.date),
+        "system": row.system,
+        "structure": row.parent,
+        "stage": row.stage,
+        "status": row.status,
+        "steps": row.n_steps,
+        "restarts": row.n_restarts,
+        "F max (eV/Å)": row.max_force,
+        "run": row.run_id,
+        "folder": row.folder,
+        "reason": row.reason,
+    }
+
+
+def _labels(row: Any) -> str:
+    """Say where the numbers come from, and whether they were made up."""
+    return ", ".join(row.labels) + (" (a rehearsal)" if row.rehearsal else "")
+
+
+def _milli(value: float | None) -> float | None:
+    return None if value is None else 1e3 * value
 
 
 def _run_cells(row: Any) -> dict[str, Any]:
@@ -296,5 +349,7 @@ _CELLS = {
     "datasets": _dataset_cells,
     "models": _model_cells,
     "potentials": _potential_cells,
+    "frames": _frames_cells,
+    "relaxations": _relaxation_cells,
     "runs": _run_cells,
 }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dismaiflow.store.results import ResultsStore
 
 #: The collections; ``dismaiflow.store.builders.COLLECTIONS`` without its imports.
-COLLECTIONS = ("scores", "datasets", "models", "potentials", "runs")
+COLLECTIONS = ("scores", "datasets", "models", "potentials", "frames", "relaxations", "runs")
 
 StoreOption = Annotated[
     str | None,
@@ -41,6 +41,9 @@ SinceOption = Annotated[
 ]
 UntilOption = Annotated[
     str | None, typer.Option("--until", help="Up to this day or time, included.")
+]
+StatusOption = Annotated[
+    str | None, typer.Option("--status", help="Only relaxations that ended so, e.g. walltime.")
 ]
 TagOption = Annotated[str | None, typer.Option("--tag", help="Only what bears this tag.")]
 RunOption = Annotated[

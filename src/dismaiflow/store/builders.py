@@ -30,9 +30,14 @@ from dismaiflow.store.reading import (
     read_fields,
     run_digests,
 )
-from dismaiflow.store.rows import (
+from dismaiflow.store.row_making import (
     COMMON_FIELDS,
     FIELDS,
+    make_row,
+    stored_text,
+    utc_text,
+)
+from dismaiflow.store.rows import (
     DatasetRow,
     FramesRow,
     ModelRow,
@@ -40,9 +45,6 @@ from dismaiflow.store.rows import (
     RelaxationRow,
     RunRow,
     ScoreRow,
-    make_row,
-    stored_text,
-    utc_text,
 )
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from dismaiflow.errors import DismaiError
-from dismaiflow.store.rows import utc_text
+from dismaiflow.store.row_making import utc_text
 
 #: A point in time, as people give it.
 Moment = str | date | datetime

@@ -99,9 +99,9 @@ class ResultsStore:
     Notes
     -----
     The collections are called ``scores``, ``datasets``, ``models``, ``potentials``, ``frames``,
-    ``relaxations`` and ``runs``, in the database (or the file) of the documents. If the documents are not in ``outputs`` but, say,
-    in ``mine``, they are called ``mine_scores`` and so on, so that two JobStores can share a
-    database.
+    ``relaxations`` and ``runs``, in the database (or the file) of the documents. If the documents
+    are not in ``outputs`` but, say, in ``mine``, they are called ``mine_scores`` and so on, so
+    that two JobStores can share a database.
     """
 
     def __init__(self, jobstore: JobStore, build: bool = True) -> None:
