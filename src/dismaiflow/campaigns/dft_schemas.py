@@ -33,6 +33,7 @@ class RunRow(BaseModel):
     reason: str = ""
     n_steps: int = 0
     n_restarts: int = 0
+    n_continuations: int = 0
     corrections: list[str] = Field(default_factory=list)
     energy: float | None = None
     initial_energy: float | None = None

@@ -7,15 +7,16 @@ frames are taken in the job that ran.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from atomate2.vasp.jobs.base import BaseVaspMaker
-from jobflow import Flow, Maker
+from jobflow import CURRENT_JOB, Flow, Maker, Response
 from monty.json import MSONable
 from pymatgen.core import Structure
 
+from dismaiflow.dft.continuation import goes_on
 from dismaiflow.dft.input_sets import DismaiInputGenerator, generator_for
 from dismaiflow.dft.running import run_relaxation
 from dismaiflow.dft.schemas import RunDoc, StoredStructure
@@ -63,6 +64,9 @@ class VaspMaker(BaseVaspMaker):
         Run the stand-in for VASP.
     wall_time : int, optional
         Seconds that a run may take; VASP is asked to stop some minutes before they are over.
+    max_continuations : int
+        Jobs that go on, one after the other, where the walltime stopped the one before. A first
+        stage is not continued; the second begins with what it has done.
     harvest_first, harvest_interval : int
         Ionic steps that become frames: this one, from 1, and every so many after it; the last
         one always does (paper, section 4.6).
@@ -80,6 +84,7 @@ class VaspMaker(BaseVaspMaker):
     )
     rehearsal: Rehearsal | None = None
     wall_time: int | None = None
+    max_continuations: int = 5
     harvest_first: int = 5
     harvest_interval: int = 10
 
@@ -144,9 +149,15 @@ class VaspMaker(BaseVaspMaker):
         structure: Structure | StoredStructure | RunDoc,
         prev_dir: str | Path | None = None,
         parent: str | None = None,
-    ) -> RunDoc:
+    ) -> RunDoc | Response[Any]:
         """Relax; parameters as for `make`."""
-        return run_relaxation(self, structure, prev_dir, parent)
+        document = run_relaxation(self, structure, prev_dir, parent)
+        if self.max_continuations < 1 or not goes_on(document, self.stage):
+            return document
+        again = replace(self, max_continuations=self.max_continuations - 1)
+        job = again.run(document, None, parent)
+        job.name = CURRENT_JOB.job.name
+        return Response(replace=job)
 
 
 @dataclass

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dismaiflow.dft.commands import check_command, potcar_fault, rehearsal_command
+from dismaiflow.dft.continuation import continued, goes_on, shifted_rule, steps_before
 from dismaiflow.dft.documents import earlier_run, is_dead_end, passed_on, run_document
 from dismaiflow.dft.harvest import HarvestRule, read_run
 from dismaiflow.dft.input_sets import sorted_sites
@@ -93,13 +94,17 @@ def run_relaxation(
         trouble = _run(maker)
         task = trimmed_task(folder, maker.name, maker.task_document_kwargs)
         rule = HarvestRule(first=maker.harvest_first, interval=maker.harvest_interval)
+        before = earlier if goes_on(earlier, maker.stage) else None
+        own = rule if before is None else shifted_rule(rule, steps_before(before))
         free = _free_atoms(maker, structure, order)
-        harvested = read_run(folder, rule, order, name, free, start=start_at)
+        harvested = read_run(folder, own, order, name, free, start=start_at)
         _zip(folder)
     if trouble and not harvested.n_steps and not _began(folder):
         raise DismaiError(f"VASP wrote nothing in {folder} ({trouble}): {_last_words(folder)}")
     told = _told(harvested, trouble)
     document = run_document(current_jobstore(), told, name, maker.stage, folder, _VERSIONED)
+    if before is not None:
+        document = continued(current_jobstore(), before, document, rule)
     return document.model_copy(update={"task": task})
 
 

@@ -70,6 +70,8 @@ class RunDoc(BaseModel):
         Ionic steps, through all restarts.
     n_restarts : int
         Restarts by custodian.
+    n_continuations : int
+        Jobs that went on where the walltime had stopped the one before.
     corrections : list of str
         Its handlers that acted, in order.
     frames : FramesRef, optional
@@ -101,6 +103,7 @@ class RunDoc(BaseModel):
     max_force: float | None = None
     n_steps: int = 0
     n_restarts: int = 0
+    n_continuations: int = 0
     corrections: list[str] = Field(default_factory=list)
     frames: FramesRef | None = None
     n_frames: int = 0
