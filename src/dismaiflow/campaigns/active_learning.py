@@ -58,9 +58,9 @@ class ActiveRoundMaker(Maker):
     Parameters
     ----------
     name : str
-        The job name.
-    grow_name : str
-        Name of the job that adds new frames to the training set.
+        Name of the Maker.
+    judge_name, grow_name : str
+        Names of the jobs that judge, and that add new frames to the training set.
     n_pool : int
         Random structures of a round from which some are picked.
     n_picked : int
@@ -86,7 +86,9 @@ class ActiveRoundMaker(Maker):
         Gathers the runs.
     """
 
-    name: str = "judge committee"
+    # jobflow gives a running Maker the name of its job, so what names jobs is kept apart.
+    name: str = "active round"
+    judge_name: str = "judge committee"
     grow_name: str = "grow training set"
     n_pool: int = 100
     n_picked: int = 10
@@ -103,7 +105,7 @@ class ActiveRoundMaker(Maker):
     def judge(self, spec: SystemSpec, seed: int, state: ActiveState, committee: Any) -> Job:
         """Return the job that judges, named by its round. Parameters as for `make`."""
         job: Job = self.make(spec, seed, state, committee)
-        job.name = f"{self.name} round {len(state.rounds)}"
+        job.name = f"{self.judge_name} round {len(state.rounds)}"
         if self.device != "cpu":
             job.config.manager_config = {CATEGORY_KEY: "gpu"}
         return job

@@ -297,17 +297,9 @@ def _as_trained(content: dict[str, Any]) -> TrainedCard | None:
 
 
 def _print_card(folder: Path, card: TrainedCard) -> None:
-    from rich.table import Table
+    from dismaiflow.cli.results_kinds import errors_table
 
-    titles = ("set", "frames", "parents", "E (meV/atom)", "mean E", "F (meV/Å)", "no F", "S (GPa)")
-    table = Table(*titles, box=None, header_style="bold")
-    for name, errors in card.errors.items():
-        base = card.baselines[name]
-        cells = [name, str(card.frames[name]), str(card.parents[name])]
-        cells += [f"{errors.energy * 1e3:.2f}", f"{base.energy * 1e3:.2f}"]
-        cells += [f"{errors.force * 1e3:.1f}", f"{base.force * 1e3:.1f}"]
-        table.add_row(*cells, "-" if errors.stress is None else f"{errors.stress:.4f}")
-    out.print(table)
+    out.print(errors_table(card))
     lines = [
         f"{folder}: epoch {card.best_epoch} of {card.epochs}; {card.seconds:.0f} s, {card.device}",
         f"elements {' '.join(card.elements)}; matgl {card.versions['matgl']}, torch "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from dismaiflow.cli.inputs import find_system
 from dismaiflow.cli.run import run_flow
 from dismaiflow.cli.submitting import Submit, Tags, check_place, open_place, submit_flow
 from dismaiflow.errors import DismaiError
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def rehearse(
@@ -105,14 +108,19 @@ def _maker(potential: str, sizes: dict[str, Any], epochs: int | None) -> Any:
     )
 
 
-def print_summary(summary: dict[str, Any]) -> None:
-    """Print what a rehearsal has shown."""
+def summary_table(summary: dict[str, Any]) -> Table:
+    """Return what a rehearsal has shown as a table."""
     from rich.table import Table
 
     shown = Table(title=f"rehearsal of {summary['system']}", show_header=False)
     for line in (*_made(summary), *_found(summary)):
         shown.add_row(*line)
-    out.print(shown)
+    return shown
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """Print what a rehearsal has shown."""
+    out.print(summary_table(summary))
     out.print(f"- {summary['warning']}; nothing here is a result of DFT", style="yellow")
     ratios = [summary.get("force_ratio"), summary.get("energy_ratio")]
     if any(ratio is not None and ratio >= 1 for ratio in ratios):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 
+from dismaiflow.cli.results_kinds import OF_RUNS, SCHEMAS, Documents, schema_of, tables_of
 from dismaiflow.errors import DismaiError
 
 if TYPE_CHECKING:
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
 _FEWEST = 4
 
 #: Kinds of documents that can be shown.
-_SHOWN = ("score", "dataset", "controls")
+_SHOWN = ("score", "dataset", "controls", *OF_RUNS)
+
+#: Collections in which single documents are found by their uuid, with the kind of these.
+_BY_UUID = (
+    ("score", "scores"),
+    ("dataset", "datasets"),
+    ("frames", "frames"),
+    ("trained_potential", "potentials"),
+    ("dft_run", "relaxations"),
+)
 
 
 class NoSuchNameError(DismaiError):
@@ -42,15 +52,21 @@ class Found:
         What they are, in a line.
     scores, datasets, controls : list
         The documents.
+    others : dict of str to list
+        Those of `SCHEMAS`, by kind.
     uuids : dict
         Their uuids, by kind and in the same order.
+    run_id : str
+        The run, if they are all of one.
     """
 
     title: str
     scores: list[ScoreDoc] = field(default_factory=list)
     datasets: list[DatasetDoc] = field(default_factory=list)
     controls: list[ControlsDoc] = field(default_factory=list)
+    others: Documents = field(default_factory=dict)
     uuids: dict[str, list[str]] = field(default_factory=dict)
+    run_id: str = ""
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return the documents with their uuids, for JSON."""
@@ -58,6 +74,7 @@ class Found:
             "score": self.scores,
             "dataset": self.datasets,
             "controls": self.controls,
+            **self.others,
         }
         return [
             {"uuid": uuid, "kind": kind, "document": document.model_dump(mode="json")}
@@ -78,6 +95,7 @@ class Found:
             yield controls_table(by_system)
         for score in self.scores:
             yield score_table(score)
+        yield from tables_of(self.others)
 
 
 def find_run(results: ResultsStore, name: str) -> str:
@@ -114,13 +132,13 @@ def find_documents(results: ResultsStore, name: str | None) -> Found:
         newest = (row.run_id for row in results.runs() if not row.kinds.keys().isdisjoint(_SHOWN))
         run_id = next(newest, None)
         if run_id is None:
-            raise DismaiError("the store holds no scores, datasets or controls yet")
+            raise DismaiError("the store holds no results that can be shown yet")
         return _of_run(results, run_id)
     runs = [row["run_id"] for row in _beginning(results, "runs", "run_id", name)]
     if name in runs or runs:
         return _of_run(results, name if name in runs else _only(name, runs))
-    for kind in ("score", "dataset"):
-        rows = _beginning(results, f"{kind}s", "uuid", name)
+    for kind, collection in _BY_UUID:
+        rows = _beginning(results, collection, "uuid", name)
         if rows:
             uuid = _only(name, [row["uuid"] for row in rows])
             return _read(results, f"{kind} {uuid}", {kind: [uuid]})
@@ -198,14 +216,16 @@ def _of_run(results: ResultsStore, run_id: str) -> Found:
         "score": [one.uuid for one in reversed(results.scores(run_id=run_id))],
         "controls": [],
     }
-    if "controls" in row.kinds:
-        criteria = {"metadata.run_id": run_id, "output.kind": "controls"}
-        documents = results.jobstore.query(criteria, properties=["uuid"])
-        uuids["controls"] = list(dict.fromkeys(document["uuid"] for document in documents))
+    for kind in ("controls", *OF_RUNS):
+        if kind in row.kinds:
+            criteria = {"metadata.run_id": run_id, "output.kind": kind}
+            documents = results.jobstore.query(criteria, properties=["uuid"])
+            uuids[kind] = list(dict.fromkeys(document["uuid"] for document in documents))
     when = f"{row.last:%Y-%m-%d %H:%M} UTC" if row.last else "no date"
     told = [f"{n} {kind}" for kind, n in row.kinds.items()]
     words = [f"run {run_id}", when, *row.systems, *(f"tag {tag}" for tag in row.tags)]
-    return _read(results, ", ".join([*words, f"{row.n_documents} jobs", *told]), uuids)
+    found = _read(results, ", ".join([*words, f"{row.n_documents} jobs", *told]), uuids)
+    return replace(found, run_id=run_id)
 
 
 def _read(results: ResultsStore, title: str, uuids: dict[str, list[str]]) -> Found:
@@ -228,6 +248,9 @@ def _read(results: ResultsStore, title: str, uuids: dict[str, list[str]]) -> Fou
         ("dataset", DatasetDoc, found.datasets),
         ("controls", ControlsDoc, found.controls),
     )
+    others = [kind for kind in SCHEMAS if uuids.get(kind)]
+    found.others = {kind: [] for kind in others}
+    kinds += tuple((kind, schema_of(kind), found.others[kind]) for kind in others)
     for kind, model, into in kinds:
         for uuid in uuids.get(kind, []):
             try:

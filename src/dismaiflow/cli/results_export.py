@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 _FORMATS = ("csv", "json")
 _STRUCTURES = (".extxyz", ".xyz")
 
+#: What a report is written of, even of none.
+_SCORED = ("score", "dataset")
+
 
 def export(
     what: Annotated[
@@ -146,37 +149,60 @@ def _export_structures(results: ResultsStore, content_hash: str, target: Path) -
 def _export_run(store: OpenStore, results: ResultsStore, name: str, target: Path) -> None:
     """Write everything of a run, all or nothing."""
     from dismaiflow.cli.results_documents import find_documents, not_yet_explained
-    from dismaiflow.report.html import write_report
+    from dismaiflow.cli.results_kinds import write_documents
     from dismaiflow.report.words import plural
     from dismaiflow.structures.files import check_out_folder, new_folder
 
     check_out_folder(target)
     with not_yet_explained(store, name):
         found = find_documents(results, name)
-    if not (found.scores or found.datasets or found.controls):
+    rehearsals = found.others.get("rehearsal", [])
+    if len(rehearsals) == 1:
+        from dismaiflow.report.rehearsal_folder import export_rehearsal
+
+        export_rehearsal(results.jobstore, rehearsals[0], target)
+        out.print(f"wrote the rehearsal of {rehearsals[0].system} to {target}", soft_wrap=True)
+        return
+    relaxations = results.relaxations(run_id=found.run_id) if found.run_id else []
+    if not (found.scores or found.datasets or found.controls or found.others or relaxations):
         raise DismaiError(
-            f"{name}: this run has left no score, dataset or controls to export; if it is not "
-            f"done, wait for it (`dismai launchpad status {name}`)"
+            f"{name}: this run has left nothing to export; if it is not done, wait for it "
+            f"(`dismai launchpad status {name}`)"
         )
+    with new_folder(target) as partial:
+        counts = {"score": len(found.scores), "dataset": len(found.datasets)}
+        counts |= write_documents(results.jobstore, found.others, partial)
+        if relaxations:
+            (partial / "relaxations.csv").write_text(_csv(relaxations), encoding="utf-8")
+            counts["relaxation"] = len(relaxations)
+        files = _write_scored(results.jobstore, found, partial)
+    shown = {word: n for word, n in counts.items() if n or (files and word in _SCORED)}
+    written = ", ".join(plural(n, word) for word, n in shown.items())
+    out.print(f"wrote {written or 'the documents'}{files} to {target}", soft_wrap=True)
+
+
+def _write_scored(jobstore: JobStore, found: Found, folder: Path) -> str:
+    """Write scores, datasets and controls with their report; say so, where there is one."""
+    from dismaiflow.report.html import write_report
+
+    if not (found.scores or found.datasets or found.controls):
+        return ""
     controls: dict[str, dict[str, ControlsDoc]] = {}
     for one in found.controls:
         controls.setdefault(one.system, {})[one.protocol.key] = one
-    with new_folder(target) as partial:
-        for place, score in zip(_score_folders(found.scores), found.scores, strict=True):
-            (partial / place).mkdir(parents=True, exist_ok=True)
-            text = score.model_dump_json(indent=1)
-            (partial / place / "score.json").write_text(text, encoding="utf-8")
-        _write_datasets(results.jobstore, found, partial)
-        write_report(
-            partial / "report.html",
-            scores=found.scores,
-            datasets=[one.card for one in found.datasets],
-            controls=controls,
-            title=found.title.partition(",")[0],
-        )
-    counts = f"{plural(len(found.scores), 'score')}, {plural(len(found.datasets), 'dataset')}"
-    written = f"{counts} and report.html"
-    out.print(f"wrote {written} to {target}", soft_wrap=True)
+    for place, score in zip(_score_folders(found.scores), found.scores, strict=True):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        text = score.model_dump_json(indent=1)
+        (folder / place / "score.json").write_text(text, encoding="utf-8")
+    _write_datasets(jobstore, found, folder)
+    write_report(
+        folder / "report.html",
+        scores=found.scores,
+        datasets=[one.card for one in found.datasets],
+        controls=controls,
+        title=found.title.partition(",")[0],
+    )
+    return " and report.html"
 
 
 def _score_folders(scores: Sequence[ScoreDoc]) -> list[str]:
