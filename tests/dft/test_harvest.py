@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from dft.restarted import LIMIT, rehearsed
 from dft.small_runs import make_folder
 from dft.vasp_files import EACH, Run, Step, steps_of, vasprun_text, write_run
-from dismaiflow.dft.attempts import Attempt, join_attempts
+from dismaiflow.dft.attempts import Attempt, join_attempts, unwrapped
 from dismaiflow.dft.harvest import HarvestRule, read_run, sampled_steps
 from dismaiflow.dft.outcar import Outcar
 from dismaiflow.dft.rehearsal.toy import ToyCalculator
@@ -153,8 +153,9 @@ def test_a_path_cut_anywhere_is_joined_again(repeats, data):
         ([[0.1, 0.2], [0.6, 0.7]], [0.1, 0.2, 0.6, 0.7]),
         # A place that is visited twice within an attempt stays so.
         ([[0.1, 0.2, 0.1, 0.3]], [0.1, 0.2, 0.1, 0.3]),
-        # Wrapped into the cell by the restart.
+        # Wrapped into the cell, by the restart and amid an attempt.
         ([[0.1, -0.02], [0.98, 0.97]], [0.1, -0.02, -0.03]),
+        ([[0.02, 0.99, 0.98], [0.98, 0.01]], [0.02, -0.01, -0.02, 0.01]),
     ],
 )
 def test_where_an_attempt_goes_on(attempts, joined):
@@ -164,7 +165,8 @@ def test_where_an_attempt_goes_on(attempts, joined):
                  attempt.run.steps]  # fmt: skip
         return Attempt(Vasprun(incar={"NELM": 60}, steps=steps), Outcar())
 
-    assert places(join_attempts([energy_free(points) for points in attempts])) == joined
+    path = unwrapped(join_attempts([energy_free(points) for points in attempts]))
+    assert places(path) == pytest.approx(joined)
 
 
 def test_another_state_of_the_electrons_is_another_step():
@@ -272,7 +274,9 @@ def test_pymatgen_reads_the_same(whole, tmp_path, source):
         np.testing.assert_allclose(found.frames.forces_of(i), step["forces"])
         np.testing.assert_allclose(found.frames.stresses[i], -0.1 * GPa * np.array(step["stress"]))
         atoms = found.frames.structures.atoms(i)
-        np.testing.assert_allclose(atoms.positions, step["structure"].cart_coords, atol=1e-9)
+        # pymatgen leaves atoms where they were wrapped to.
+        shift = atoms.cell.scaled_positions(atoms.positions) - step["structure"].frac_coords
+        np.testing.assert_allclose(shift, np.rint(shift), atol=1e-9)
         np.testing.assert_allclose(atoms.cell.array, step["structure"].lattice.matrix)
         assert atoms.get_chemical_symbols() == [str(s) for s in step["structure"].species]
 
@@ -395,6 +399,22 @@ def test_atoms_that_were_wrapped_go_back_to_where_they_came_from(tmp_path):
     found = read_run(write_run(tmp_path, Run(steps)), EACH, start=start)
     np.testing.assert_allclose(found.last.positions[0], [0.1, 0, -6], atol=1e-6)
     np.testing.assert_allclose(found.frames.structures.positions[0], [0.1, 0, -6], atol=1e-6)
+
+
+def test_atoms_that_cross_the_edge_of_the_cell_do_not_jump(tmp_path):
+    """The lowest plane of a slab lies on the edge, and its atoms go to and fro across it."""
+    steps = steps_of(3)
+    heights = (0.001, 0.999, 0.998)
+    for step, height in zip(steps, heights, strict=True):
+        fractions = step.atoms.get_scaled_positions(wrap=False)
+        fractions[0, 2] = height
+        step.atoms.set_scaled_positions(fractions)
+    found = read_run(write_run(tmp_path, Run(steps)), EACH)
+    c = steps[0].atoms.cell[2, 2]
+    frames = found.frames.structures
+    assert [frames.positions[frames.slice_of(i)][0, 2] for i in range(3)] == pytest.approx(
+        [0.001 * c, -0.001 * c, -0.002 * c], abs=1e-6
+    )
 
 
 def test_selective_dynamics_of_the_run_say_what_moves(tmp_path):

@@ -23,6 +23,7 @@ from monty.json import MontyDecoder, MontyEncoder
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp import Kpoints
 
+from dismaiflow.dft import running
 from dismaiflow.dft.check import check_worker
 from dismaiflow.dft.makers import (
     MAKERS,
@@ -234,6 +235,20 @@ def test_an_empty_folder_or_that_of_a_launch_is_run_in(
     assert dirs[0] == launch
     assert dirs[1].parent == tmp_path / "scratch" / "dft"
     assert gzip.decompress((dirs[1] / "WAVECAR.gz").read_bytes()) == b"waves"
+
+
+def test_vasp_runs_in_the_folder_of_rlaunch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Our FW_config.yaml writes no FW.json; qlaunch leaves its script there."""
+    launch = tmp_path / "launcher_2026-11-23-07-55-51-121252"
+    launch.mkdir()
+    (launch / "FW_submit.script").touch()
+    monkeypatch.chdir(launch)
+    assert running._own_folder() == launch
+    (launch / "INCAR").touch()
+    monkeypatch.setenv("DISMAI_SCRATCH_DIR", str(tmp_path / "scratch"))
+    assert running._own_folder().parent == tmp_path / "scratch" / "dft"
 
 
 def stub_potcar(folder: Path, symbol: str, valence: float) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from io import BufferedReader
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 #: Farthest that an atom of a repeated geometry may lie from where it was, Å. A vasprun.xml has
 #: eight decimals of the fractions.
 SAME_PLACE = 5e-6
@@ -140,8 +142,6 @@ def join_attempts(attempts: Sequence[Attempt]) -> list[JoinedStep]:
     an earlier attempt did after the place where the next one left its path is no part of the
     relaxation and is dropped; an attempt that ends before it leaves that path drops nothing. One
     that begins elsewhere, as after an ionic step that was not finished, follows.
-
-    Atoms that a restart has wrapped into the cell are taken back to where they were.
     """
     path: list[JoinedStep] = []
     for number, attempt in enumerate(attempts):
@@ -162,9 +162,6 @@ def _continued(path: list[JoinedStep], new: list[JoinedStep]) -> list[JoinedStep
         return path + new
     places = range(len(path) - 1, -1, -1)
     at = next((i for i in places if _same(path[i], new[0])), len(path))
-    reference = path[min(at, len(path) - 1)].step.fractions
-    shift = np.rint(new[0].step.fractions - reference)
-    new = [replace(s, step=replace(s.step, fractions=s.step.fractions - shift)) for s in new]
     shared = 0
     while at + shared < len(path) and shared < len(new) and _same(path[at + shared], new[shared]):
         shared += 1
@@ -174,6 +171,26 @@ def _continued(path: list[JoinedStep], new: list[JoinedStep]) -> list[JoinedStep
     ]
     rest = new[shared:] or path[at + shared :]
     return path[:at] + both + rest
+
+
+def unwrapped(path: list[JoinedStep], start: NDArray[np.float64] | None = None) -> list[JoinedStep]:
+    """Take atoms that were wrapped into the cell, in whatever step, back to where they came from.
+
+    Parameters
+    ----------
+    path : list of JoinedStep
+        Steps, one after the other; no atom moves by half a cell in one of them.
+    start : ndarray, shape (n_atoms, 3), optional
+        Fractional coordinates before the first, in the order of the files; its own by default.
+    """
+    before = path[0].step.fractions if start is None else np.asarray(start)
+    found = []
+    for joined in path:
+        fractions = joined.step.fractions
+        if np.isfinite(fractions).all() and fractions.shape == before.shape:
+            fractions = before = fractions - np.rint(fractions - before)
+        found.append(replace(joined, step=replace(joined.step, fractions=fractions)))
+    return found
 
 
 def _same(one: JoinedStep, other: JoinedStep) -> bool:

@@ -78,6 +78,7 @@ def continued(jobstore: JobStore, earlier: RunDoc, document: RunDoc, rule: Harve
             "n_continuations": earlier.n_continuations + 1,
             "corrections": [*earlier.corrections, *document.corrections],
             "n_unconverged_steps": earlier.n_unconverged_steps + document.n_unconverged_steps,
+            "n_absurd_steps": earlier.n_absurd_steps + document.n_absurd_steps,
             "frames": put_frames(jobstore, frames) if len(frames) else None,
             "n_frames": len(frames),
             "label": document.label or earlier.label,

@@ -39,6 +39,9 @@ VALENCES = {"Li": 3, "Sc": 11, "Co": 9, "Cl": 7, "O": 6, "Mg": 8, "S": 6}
 #: above what it has, from where a run comes down.
 MOMENTS = {"Co": 0.6, "Fe": 3.0, "Ni": 1.0, "Cr": 2.0, "Mn": 5.0, "V": 3.0}
 
+#: Of all other elements, as pymatgen starts them.
+OTHER_MOMENT = 0.6
+
 #: Ionic steps that a sound relaxation does not reach.
 MAX_STEPS = {"cell": 200, "atoms": 500}
 

@@ -96,6 +96,7 @@ def run_document(
         frames=put_frames(jobstore, frames) if len(frames) else None,
         n_frames=len(frames),
         n_unconverged_steps=harvested.n_unconverged_steps,
+        n_absurd_steps=harvested.n_absurd_steps,
         label=harvested.label,
         dir_name=str(folder),
         versions=package_versions(packages),

@@ -21,6 +21,7 @@ from dismaiflow.dft.attempts import (
     read_corrections,
     read_potential_names,
     stop_file,
+    unwrapped,
 )
 from dismaiflow.dft.labels import label_of, loosest_ediff
 from dismaiflow.dft.verdict import Course, State, is_sane, judge
@@ -167,7 +168,8 @@ def read_run(
             corrections=corrections,
         )
     run = attempts[path[-1].attempt].run
-    view = _View(run.symbols, order, _shift(path[0], order, start))
+    path = unwrapped(path, start if start is None or order is None else np.asarray(start)[order])
+    view = _View(run.symbols, order)
     first, last = path[0], path[-1]
     movable = _movable(free, attempts, view)
     start_state, end_state = (
@@ -204,13 +206,10 @@ def read_run(
 class _View:
     """Puts what VASP wrote into the order that was given."""
 
-    def __init__(
-        self, symbols: list[str], order: NDArray[np.int64] | None, shift: NDArray[np.float64]
-    ) -> None:
+    def __init__(self, symbols: list[str], order: NDArray[np.int64] | None) -> None:
         n = len(symbols)
         self.place = np.arange(n) if order is None else np.argsort(np.asarray(order))
         self._symbols = [symbols[i] for i in self.place]
-        self._shift = shift
 
     def rows(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         return values[self.place]
@@ -219,19 +218,8 @@ class _View:
         from ase import Atoms
 
         step = joined.step
-        positions = self.rows(step.fractions - self._shift) @ step.cell
+        positions = self.rows(step.fractions) @ step.cell
         return Atoms(self._symbols, positions=positions, cell=step.cell, pbc=True)
-
-
-def _shift(
-    first: JoinedStep, order: NDArray[np.int64] | None, start: NDArray[np.float64] | None
-) -> NDArray[np.float64]:
-    """Return by how many cell vectors VASP has moved each of its atoms."""
-    fractions = first.step.fractions
-    if start is None or not np.isfinite(fractions).all():
-        return np.zeros_like(fractions)
-    given = np.asarray(start) if order is None else np.asarray(start)[np.asarray(order)]
-    return np.rint(fractions - given)
 
 
 def _movable(

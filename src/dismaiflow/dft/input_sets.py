@@ -59,6 +59,7 @@ class DismaiInputGenerator(VaspInputGenerator):
         """Return the inputs of a structure, its sites sorted; see pymatgen's `VaspInputSet`."""
         if structure is not None:
             structure = sorted_sites(structure)[0]
+            self._check_elements(structure)
             if self.region_only and _DYNAMICS not in structure.site_properties:
                 raise DismaiError(
                     "the first stage frees the interface region only: mark its atoms by the site "
@@ -72,6 +73,16 @@ class DismaiInputGenerator(VaspInputGenerator):
             # pymatgen's remark on the start of Co, which the table of settings decides.
             warnings.filterwarnings("ignore", message="Co without an oxidation state")
             return super().get_input_set(structure, prev_dir, potcar_spec)
+
+    def _check_elements(self, structure: Structure) -> None:
+        """Refuse elements for which no potential was chosen: pymatgen would take any."""
+        chosen = {**self.config_dict["POTCAR"], **self.user_potcar_settings}
+        missing = sorted({site.specie.symbol for site in structure} - set(chosen))
+        if missing:
+            raise DismaiError(
+                f"no PAW potential was chosen for {', '.join(missing)}: make the Maker by "
+                "from_spec(system), or name potentials by update_user_potcar_settings"
+            )
 
     @property
     def kpoints(self) -> Kpoints | None:

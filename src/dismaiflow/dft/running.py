@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 #: Seconds between two looks of custodian at the stand-in, whose steps take less than one.
 _REHEARSAL_POLLING = 0.2
 
+#: Looks after which custodian reads the outputs, to find what goes wrong: not before a restarted
+#: stand-in, which begins within a second, has emptied those of the attempt before.
+_REHEARSAL_LOOKS = 8
+
 #: custodian's note of when the walltime began, which it would keep for the next run.
 _WALLTIME_START = "CUSTODIAN_WALLTIME_START"
 
@@ -119,8 +123,10 @@ def _own_folder() -> Path:
     here = Path.cwd()
     names = {path.name for path in here.iterdir()}
     used = any(name.startswith(file) for name in names for file in _VASP_FILES)
-    # jobflow makes such folders for local runs, if it is asked to.
-    launched = "FW.json" in names or (not names and here.name.startswith("job_"))
+    # Those of FireWorks, by their name where it is told to write no FW.json; and those that jobflow
+    # makes for local runs, if it is asked to.
+    launched = "FW.json" in names or here.name.startswith("launcher_")
+    launched = launched or (not names and here.name.startswith("job_"))
     if launched and not used:
         return here
     root = load_settings().SCRATCH_DIR / "dft"
@@ -187,7 +193,10 @@ def _run(maker: VaspMaker) -> str:
     if maker.rehearsal is not None:
         command = shlex.join(rehearsal_command(maker.rehearsal.potential, maker.rehearsal.fail))
         options |= {"vasp_cmd": command, "vasp_gamma_cmd": command}
-        custodian_options = {"polling_time_step": _REHEARSAL_POLLING, "monitor_freq": 1}
+        custodian_options = {
+            "polling_time_step": _REHEARSAL_POLLING,
+            "monitor_freq": _REHEARSAL_LOOKS,
+        }
         options["custodian_kwargs"] = custodian_options | options.get("custodian_kwargs", {})
     try:
         with _own_walltime():

@@ -80,6 +80,8 @@ class RunDoc(BaseModel):
         How many.
     n_unconverged_steps : int
         Ionic steps left out because their electrons did not converge.
+    n_absurd_steps : int
+        Ionic steps left out because of absurd energies or forces.
     label : FrameLabel, optional
         Where the numbers come from.
     dir_name : str
@@ -108,6 +110,7 @@ class RunDoc(BaseModel):
     frames: FramesRef | None = None
     n_frames: int = 0
     n_unconverged_steps: int = 0
+    n_absurd_steps: int = 0
     label: FrameLabel | None = None
     dir_name: str = ""
     task: dict[str, Any] | None = None

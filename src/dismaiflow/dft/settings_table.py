@@ -10,6 +10,7 @@ from dismaiflow.dft.defaults import (
     KPOINT_LENGTH_METAL,
     MAX_STEPS,
     MOMENTS,
+    OTHER_MOMENT,
     OURS,
     DftBlock,
     dft_block,
@@ -211,7 +212,7 @@ def _electrons(block: DftBlock, stage: Stage) -> list[Setting]:
         ("LWAVE", False, f"{OURS}: nothing reads it, and it is large"),
     ]
     if magnetic(block.species):
-        moments = {s: MOMENTS[s] for s in block.species if s in MOMENTS} or dict(MOMENTS)
+        moments = {symbol: MOMENTS.get(symbol, OTHER_MOMENT) for symbol in block.species}
         rows += [
             ("ISPIN", 2, block.spin_source),
             ("MAGMOM", moments, f"{OURS}: the start; moments of the structure stand above it"),

@@ -29,12 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path.cwd()
     # Several runs may share a node, and the last bits of sums depend on the number of threads.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    try:
+        _forget(folder)  # before the imports, which take a second
+    except DismaiError as error:
+        return _refused(error)
     from dismaiflow.dft.rehearsal.failures import Failure
     from dismaiflow.dft.rehearsal.inputs import read_inputs
     from dismaiflow.dft.rehearsal.run import Options, rehearse
 
     try:
-        _forget(folder)
         inputs = read_inputs(folder)
         options = Options(
             failures=[Failure.parse(text) for text in chosen.fail],
@@ -50,8 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if close := getattr(calculator, "close", None):
                 close()
     except DismaiError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return WRONG
+        return _refused(error)
+
+
+def _refused(error: DismaiError) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return WRONG
 
 
 def open_calculator(name: str, elements: Sequence[str]) -> tuple[Mark, Any]:
