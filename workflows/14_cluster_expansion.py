@@ -43,7 +43,9 @@ def main(asked: argparse.Namespace) -> None:
         maker.collect_maker.spin = "none"
     else:
         stand_in = Rehearsal(asked.rehearse) if asked.rehearse else None
-        maker.relax_cells_maker.relax_maker = AlloyCellRelaxMaker(rehearsal=stand_in)
+        maker.relax_cells_maker.relax_maker = AlloyCellRelaxMaker.from_spec(
+            spec, rehearsal=stand_in
+        )
     if asked.structures:
         maker.sample_maker = SampleExpansionMaker()
     flow = maker.make(spec, asked.cells, seed=0, n_structures=asked.structures)

@@ -159,11 +159,15 @@ def test_every_job_has_a_category_and_a_name_of_its_own(spec) -> None:
     assert all(job.config.manager_config[CATEGORY_KEY] == "cpu" for job in flow.jobs)
 
 
-def test_vasp_is_the_default() -> None:
+def test_vasp_is_the_default_for_any_alloy(spec) -> None:
     pytest.importorskip("atomate2")
     from dismaiflow.dft.makers import AlloyCellRelaxMaker
 
-    assert isinstance(RelaxCellsMaker().relax_maker, AlloyCellRelaxMaker)
+    flow = ClusterExpansionMaker().make(spec, n=20)
+    (relax,) = (job.maker.relax_maker for job in flow.jobs if job.name.startswith("relax cells"))
+    assert isinstance(relax, AlloyCellRelaxMaker)
+    potentials = relax.input_set_generator.config_dict["POTCAR"]
+    assert set(spec.composition) <= set(potentials)
 
 
 def test_wrong_requests_are_refused_before_anything_runs(spec) -> None:

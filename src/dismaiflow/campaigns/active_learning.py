@@ -154,7 +154,7 @@ class ActiveRoundMaker(Maker):
         pool = self._random(spec, seed, first, self.n_pool, members[0])
         chosen = self._pick(seed, known, pool, members)
         if not len(chosen):
-            return self._ended(spec, known, f"round {number}: no structure of the pool is fit")
+            return self._ended(spec, known, f"round {number + 1}: no structure of the pool is fit")
         return self._label(spec, seed, known, chosen)
 
     def _random(

@@ -40,6 +40,7 @@ class RunRow(BaseModel):
     max_force: float | None = None
     n_frames: int = 0
     n_unconverged_steps: int = 0
+    n_absurd_steps: int = 0
     dir_name: str = ""
     place: int | None = None
 

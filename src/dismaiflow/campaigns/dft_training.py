@@ -225,6 +225,7 @@ def _statistics(rows: Sequence[RunRow], frames: LabelledFrames) -> dict[str, Any
         "restarts": sum(row.n_restarts for row in rows),
         "corrections": dict(Counter(c for row in rows for c in row.corrections).most_common()),
         "unconverged_electronic_steps": sum(row.n_unconverged_steps for row in rows),
+        "absurd_steps": sum(row.n_absurd_steps for row in rows),
         "energy_per_atom": {"mean": float(per_atom.mean()), "std": float(per_atom.std())},
         "force": {"rms": float(np.sqrt((sizes**2).mean())), "max": float(sizes.max())},
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jobflow import Flow, Maker, OnMissing, Response
@@ -14,6 +14,7 @@ from dismaiflow.campaigns.expansion_jobs import (
     CollectExpansionDataMaker,
     RelaxCellsMaker,
     TrainingCellsMaker,
+    vasp_maker,
 )
 from dismaiflow.jobs import NO_COPIES, dismai_job, replaced_by
 from dismaiflow.systems.blocks import ExpansionData
@@ -132,10 +133,14 @@ class ClusterExpansionMaker(Maker):
         whole = spec.self_contained()
         self.cells_maker.cells(whole, n, seed)  # what is wrong is said before anything is sent
         cells = self.cells_maker.make(whole, n, seed)
+        relax = self.relax_cells_maker
+        if relax.relax_maker is None:
+            # Here already, so that powerups on the flow reach VASP.
+            relax = replace(relax, relax_maker=vasp_maker(whole))
         parts = []
         for first in range(0, n, CELLS_PER_DISPATCHER):
-            part = self.relax_cells_maker.make(cells.output, first)
-            part.name = f"{self.relax_cells_maker.name} {first}"
+            part = relax.make(cells.output, first)
+            part.name = f"{relax.name} {first}"
             parts.append(part)
         collect = self.collect_maker.make(cells.output, [part.output for part in parts])
         collect.config.on_missing_references = OnMissing.NONE

@@ -111,11 +111,11 @@ class TrainingCellsMaker(Maker):
         )
 
 
-def vasp_maker() -> RelaxationMaker:
-    """Return the Maker that relaxes cells with VASP."""
+def vasp_maker(spec: SystemSpec) -> RelaxationMaker:
+    """Return the Maker that relaxes cells of an alloy with VASP."""
     from dismaiflow.dft.makers import AlloyCellRelaxMaker
 
-    return AlloyCellRelaxMaker()
+    return AlloyCellRelaxMaker.from_spec(spec)
 
 
 @dataclass
@@ -126,13 +126,13 @@ class RelaxCellsMaker(Maker):
     ----------
     name : str
         The job name.
-    relax_maker : RelaxationMaker
-        Its ``make(structure)`` returns a job or a flow whose output is a `RunDoc`; VASP by
-        default.
+    relax_maker : RelaxationMaker, optional
+        Its ``make(structure)`` returns a job or a flow whose output is a `RunDoc`. In a flow of
+        `ClusterExpansionMaker` VASP, as the system's spec says, by default.
     """
 
     name: str = "relax cells"
-    relax_maker: RelaxationMaker = field(default_factory=vasp_maker)
+    relax_maker: RelaxationMaker | None = None
 
     @dismai_job(output_schema=CellRunsDoc)
     def make(self, cells: TrainingCellsDoc, first: int) -> Response[Any]:
@@ -144,7 +144,14 @@ class RelaxCellsMaker(Maker):
             All cells.
         first : int
             Place of the first of the chunk.
+
+        Raises
+        ------
+        DismaiError
+            If there is no Maker that relaxes.
         """
+        if self.relax_maker is None:
+            raise DismaiError("nothing relaxes the cells: give RelaxCellsMaker a relax_maker")
         document = TrainingCellsDoc.model_validate(cells)
         known = TrainingCells.from_bytes(get_blob(current_jobstore(), document.cells))
         chunk = document.structures.chunks[first // CELLS_PER_DISPATCHER]

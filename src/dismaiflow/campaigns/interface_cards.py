@@ -51,6 +51,9 @@ _RATED = (LOW, HIGH, DUPLICATE)
 #: Columns of the ledger that tell where a structure of a search by mutation comes from.
 _DESCENT = ("parent", "root", "second_root", "operator")
 
+#: Columns of the ledger on what DFT did; the label ``energy`` is then that of DFT.
+_BY_DFT = ("potential_energy", "first_energy", "n_dft_steps")
+
 #: Share of failed structures above which the card warns.
 _MANY = 0.2
 
@@ -196,6 +199,8 @@ def _structures(result: SearchResult, rows: NDArray[np.int64]) -> StructureSet:
         "interface_energy": result.decision.rating.energies[rows],
         "relaxed_thickness": result.ledger.columns["relaxed_thickness"][rows],
     }
+    if result.dft is not None:
+        more |= {name: result.ledger.columns[name][rows] for name in _BY_DFT}
     if result.settings.method == "mutation":
         more |= {name: result.ledger.columns[name][rows] for name in _DESCENT}
     return chosen.with_labels(chosen.labels | more)

@@ -109,9 +109,12 @@ class InterfaceDatasetMaker(Maker):
         except DismaiError as error:
             raise DismaiError(f"{spec.origin or spec.name}: {error}") from None
         history = []
-        # A potential that is trained in the same flow is not the published one.
-        own = isinstance(potential, PotentialRef) and is_published_potential(
-            whole.name, potential.card
+        # A potential that is trained in the same flow is not the published one, and energies of
+        # DFT have another zero than its.
+        own = (
+            self.search_maker.dft_maker is None
+            and isinstance(potential, PotentialRef)
+            and is_published_potential(whole.name, potential.card)
         )
         if own and whole.reference_energy is not None:
             history = [{"value": whole.reference_energy, "after": 0, "fixed": True}]
