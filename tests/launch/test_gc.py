@@ -7,11 +7,22 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import numpy as np
+from jobflow import Flow
+
 from benchmark.conftest import PUBLISHED, generated_set, random_alloys, reference_set, small_alloy
 from dismaiflow.benchmark.flows import ScoreAlloyMaker
+from dismaiflow.dft.engines import EngineRelaxMaker
+from dismaiflow.dft.schemas import StoredStructure
 from dismaiflow.launch.submit import submit
-from dismaiflow.store import inventory
+from dismaiflow.potentials.base import PotentialCard
+from dismaiflow.potentials.store import FILE_KIND, PotentialRef
+from dismaiflow.potentials.training_jobs import CHECKPOINT_KIND, TrainPotentialMaker
+from dismaiflow.store import inventory, put_blob
+from dismaiflow.store.frames import put_frames
 from dismaiflow.store.inventory import list_entries
+from dismaiflow.store.structures import put_structures
+from dismaiflow.structures.frames import FrameLabel, LabelledFrames
 
 from .toys import work
 
@@ -81,3 +92,55 @@ def test_deleted_workflows(
     ran = dismai("results", "gc", "--remove", "--json", DISMAI_LAUNCHPAD_DIR=config.folder)
     found = json.loads(ran.out)
     assert (found["n_removed"], found["n_kept"]) == (0, n_blobs)
+
+
+def frames(store: JobStore) -> LabelledFrames:
+    """Return frames without forces."""
+    made = random_alloys(small_alloy(), 4, seed=1)
+    n = len(made)
+    return LabelledFrames.build(
+        made,
+        np.zeros(n),
+        [np.zeros((size, 3)) for size in made.n_atoms],
+        np.zeros((n, 3, 3)),
+        FrameLabel(engine="none", functional="none"),
+        [f"p{number}" for number in range(n)],
+        np.ones(n),
+        np.ones(n, dtype=bool),
+    )
+
+
+def test_what_waits_for_vasp_and_gpus(
+    dismai: Dismai, configured: Callable[..., LaunchConfig]
+) -> None:
+    """Frames, checkpoints, potentials and structures that are in specs alone stay; then they go."""
+    config = configured()
+    with closing(config.jobstore()) as store:
+        sets = {name: put_frames(store, one) for name, one in frames(store).split().items()}
+        checkpoint = [put_blob(store, b"state", CHECKPOINT_KIND)]
+        card = PotentialCard(name="p", engine="matgl", hash="ab" * 32)
+        files = {"state.pt": [put_blob(store, b"weights", FILE_KIND)]}
+        start = PotentialRef(name="matgl:p", card=card, files=files)
+        chunk = put_structures(store, random_alloys(small_alloy(), 2, seed=2)).chunks[0]
+        train = TrainPotentialMaker().make("s", sets, start=start, checkpoint=checkpoint)
+        relax = EngineRelaxMaker(potential=start).make(
+            StoredStructure(blob=chunk, place=1, parent="random-000001")
+        )
+        launchpad = config.launchpad()
+        submit(Flow([train, relax], name="waits"), launchpad, (), store)
+        n_blobs = age(store)
+
+    def clean() -> dict[str, int]:
+        ran = dismai("results", "gc", "--remove", "--json", DISMAI_LAUNCHPAD_DIR=config.folder)
+        assert ran.code == 0, ran.err
+        found = json.loads(ran.out)
+        return {name: of["n"] for name, of in found["orphans"].items()}
+
+    # A job knows its chunk; the list by which the whole set is found is in nobody's use.
+    assert clean() == {"manifest": 1}
+    for collection in (launchpad.workflows, launchpad.fireworks, launchpad.launches):
+        collection.delete_many({})
+    assert clean() == {
+        "frames": 3, "training_checkpoint": 1, "potential_file": 1, "structures": 1,
+    }  # fmt: skip
+    assert n_blobs == 1 + 3 + 1 + 1 + 1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jobflow import JobStore
 
 from dismaiflow.errors import DismaiError
+from dismaiflow.store.builders import COLLECTIONS
 from dismaiflow.store.filters import between
 from dismaiflow.store.results import ResultsStore
 from dismaiflow.store.rows import flat
