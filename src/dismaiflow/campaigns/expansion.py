@@ -46,7 +46,7 @@ class SampleExpansionMaker(Maker):
         seed: int = 0,
         n_structures: int | None = None,
     ) -> Response[Any]:
-        """Send the Monte Carlo jobs; the output is a `DatasetDoc`.
+        """Send the Monte Carlo jobs; the output has ``dataset``, a `DatasetDoc`.
 
         Parameters
         ----------
@@ -58,7 +58,7 @@ class SampleExpansionMaker(Maker):
             See `AlloyDatasetMaker.make`.
         """
         flow = self.dataset_maker.make([with_expansion(spec, expansion)], seed, n_structures)
-        return replaced_by([flow], flow.output[spec.name], f"end of {self.name}")
+        return replaced_by([flow], {"dataset": flow.output[spec.name]}, f"end of {self.name}")
 
 
 def with_expansion(spec: SystemSpec, expansion: dict[str, Any]) -> SystemSpec:
@@ -151,7 +151,7 @@ class ClusterExpansionMaker(Maker):
         if self.sample_maker is not None:
             sample = self.sample_maker.make(whole, fit.output.expansion, seed, n_structures)
             jobs.append(sample)
-            outputs["dataset"] = sample.output
+            outputs["dataset"] = sample.output["dataset"]
         for job in jobs:
             job.update_metadata({"system": spec.name, "model": "none"})
         return Flow(jobs, output=outputs, name=self.name)

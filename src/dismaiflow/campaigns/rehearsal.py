@@ -145,7 +145,7 @@ class ScoreRandomMaker(Maker):
     name: str = "score random"
     benchmark_maker: BenchmarkMaker = field(default_factory=BenchmarkMaker)
 
-    @dismai_job(output_schema=ScoreDoc)
+    @dismai_job()
     def make(
         self,
         spec: SystemSpec,
@@ -155,7 +155,7 @@ class ScoreRandomMaker(Maker):
         n: int,
         seed: int = 0,
     ) -> Response[Any]:
-        """Score.
+        """Score; the output has ``score``, so that no second document is one by itself.
 
         Parameters
         ----------
@@ -186,7 +186,7 @@ class ScoreRandomMaker(Maker):
                 potential=PotentialRef.model_validate(potential), reference=False
             ),
         )
-        return replaced_by([flow], flow.output, f"{self.name} done")
+        return replaced_by([flow], {"score": flow.output}, f"{self.name} done")
 
 
 @dismai_job(output_schema=RehearsalDoc)
@@ -294,7 +294,7 @@ class RehearsalMaker(Maker):
             trained.output,
             dataset.output,
             controls.output,
-            score.output,
+            score.output["score"],
         )
         last.name = f"end of {self.name}"
         # What one part has shown is worth seeing where a later one failed.
