@@ -9,9 +9,13 @@ import typer
 
 from dismaiflow.cli.console import MAX_SEED, out, print_json
 from dismaiflow.cli.inputs import find_system
+from dismaiflow.cli.potentials import check_scratch
 from dismaiflow.cli.run import run_flow
 from dismaiflow.cli.submitting import Submit, Tags, check_place, open_place, submit_flow
 from dismaiflow.errors import DismaiError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,6 +57,9 @@ def rehearse(
     needs(submit)
     if out_dir is not None:
         check_out_folder(out_dir)
+    if not submit:
+        check_scratch()
+    _check_potential(potential, spec.species)
     wanted = {"n_without": n_without, "n_with": n_with, "n_low": n_low}
     sizes = {name: n for name, n in wanted.items() if n is not None}
     flow = _maker(potential, sizes, epochs).make(spec, seed)
@@ -72,7 +79,9 @@ def rehearse(
         print_json(summary)
     else:
         print_summary(summary)
-        out.print(f"wrote {out_dir}; look at {out_dir / 'report.html'}", soft_wrap=True)
+        page = out_dir / "report.html"
+        look = f"; look at {page}" if page.is_file() else ""
+        out.print(f"wrote {out_dir}{look}", soft_wrap=True)
     if document.score is None:
         first = done.errors[0] if done.errors else "a part is missing"
         raise DismaiError(f"the rehearsal did not come to its end: {first}")
@@ -86,6 +95,18 @@ def needs(submit: bool) -> None:
     need_modules("rehearsal", "dft", "atomate2", "custodian")
     if not submit:
         need_modules("m3gnet", "potentials", "torch", "matgl")
+
+
+def _check_potential(name: str, elements: Sequence[str]) -> None:
+    """Refuse a stand-in that knows no such potential, or elements that it does not know."""
+    if name == "toy":
+        return
+    from dismaiflow.potentials.names import open_potential
+
+    try:
+        open_potential(name, elements)
+    except DismaiError as error:
+        raise DismaiError(f"--potential: {error}; or take toy, which is made for tests") from None
 
 
 def _maker(potential: str, sizes: dict[str, Any], epochs: int | None) -> Any:
