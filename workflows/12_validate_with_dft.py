@@ -5,13 +5,12 @@
 
 POTENTIAL is `matgl:DIR` with what workflow 11 has left, or any other name. Random interfaces are
 relaxed with it, then by the second stage of DFT, until there are N of low and of high energy; the
-paper has 1,500 each. They are sections 4.4's datasets too. With `--rehearse toy` or `--rehearse
-chgnet` a stand-in for VASP makes the numbers up, all the rest being real:
+paper has 1,500 each. Both sets are those of its section 4.4, as a dataset folder. With `--rehearse
+toy` or `--rehearse chgnet` a stand-in for VASP makes the numbers up, all the rest being real:
 
-    python workflows/12_validate_with_dft.py tiny-li2o-licl \
-        dismaiflow.dft.rehearsal.toy:ToyCalculator --n 3 --high 1 --rehearse toy
+    python workflows/12_validate_with_dft.py tiny-li2o-licl chgnet --n 2 --high 1 --rehearse chgnet
 
-takes a minute or two. With `--submit` VASP runs on workers of category vasp, the rest on cpu.
+With `--submit` VASP runs on workers of category vasp, the rest on cpu.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from jobflow import run_locally
 from jobflow.core.reference import find_and_resolve_references
 
 from dismaiflow.campaigns import active_learning
+from dismaiflow.campaigns.active_export import export_active
 from dismaiflow.campaigns.active_learning import ActiveLearningMaker, ActiveRoundMaker
 from dismaiflow.campaigns.active_pool import (
     POOL_FROM,
@@ -37,6 +38,7 @@ from dismaiflow.potentials.training_jobs import CommitteeDoc, TrainPotentialMake
 from dismaiflow.store.embedded import embedded_jobstore
 from dismaiflow.store.frames import FramesDoc, FramesRef, get_frames
 from dismaiflow.store.structures import get_structures
+from dismaiflow.structures.frame_files import open_frames_folder
 from dismaiflow.systems import get_system
 
 if TYPE_CHECKING:
@@ -154,21 +156,26 @@ def test_rounds_until_the_budget_is_spent(
     assert [len(row.picked) for row in learned.rounds] == [2, 1, 0]
     assert [row.n_labelled for row in learned.rounds] == [0, 2, 3]
     assert learned.n_labelled == 3
-    for name in ("val", "test"):
-        assert learned.sets[name] == sets[name]
-    before, after = (get_frames(place.store, one["train"]) for one in (sets, learned.sets))
-    n = len(before)
-    assert after.select(range(n)).content_hash == before.content_hash
-    assert [row.n_frames for row in learned.rounds] == [n, n + 4, n + 6]
-    # Of three ionic steps the first and the last.
-    picked = [name for row in learned.rounds for name in row.picked for _ in (1, 3)]
-    assert list(after.parents[n:]) == picked
-    assert after.steps[n:].tolist() == [1, 3] * 3
+    assert learned.sets["test"] == sets["test"]
+    grown = {}
+    for name in ("train", "val"):
+        before, after = (get_frames(place.store, one[name]) for one in (sets, learned.sets))
+        n = len(before)
+        assert after.select(range(n)).content_hash == before.content_hash
+        # Of three ionic steps the first and the last.
+        assert after.steps[n:].tolist() == [1, 3] * (len(after.steps[n:]) // 2)
+        assert len(after.labels) == 1
+        grown[name] = after.parents[n:]
+    n = sets["train"].n_frames
+    assert [row.n_frames for row in learned.rounds] == [n, n + 2, n + 4]
+    # Of the two of the first round one is to choose epochs by.
+    picked = [row.picked for row in learned.rounds]
+    assert grown["val"] == (picked[0][1],) * 2
+    assert grown["train"] == (picked[0][0],) * 2 + (picked[1][0],) * 2
     assert [row.by_status for row in learned.rounds] == [
         {"not_converged": 2}, {"not_converged": 1}, {},
     ]  # fmt: skip
-    assert len(after.labels) == 1
-    assert [one.frames["train"] for one in learned.committee.cards] == [n + 6] * 2
+    assert [one.frames["train"] for one in learned.committee.cards] == [n + 4] * 2
 
 
 def test_members_are_trained_further_each_from_itself(
@@ -217,6 +224,23 @@ def test_held_out_structures_are_the_same_in_all_rounds_and_in_no_pool(
     assert [row.watched.n for row in learned.rounds] == [2, 2, 2]
     # The same committee says the same of them.
     assert learned.rounds[0].watched == first.rounds[0].watched
+
+
+def test_what_it_has_come_to_as_folders(
+    place: Place, learned: ActiveLearningDoc, tmp_path: Path
+) -> None:
+    folder = export_active(place.store, learned, tmp_path / "learned", {"by": "parent"})
+    for number, member in enumerate(learned.committee.members):
+        opened = open_potential(f"matgl:{folder / f'member-{number}'}")
+        assert opened.card.hash == member.card.hash
+    frames = open_frames_folder(folder / "frames")
+    assert frames.card.runs == {"not_converged": 3}
+    assert frames.card.split == {"by": "parent"}
+    assert any("6 training frames were picked" in line for line in frames.card.warnings)
+    for name, one in frames.read().items():
+        assert one.content_hash == learned.sets[name].content_hash
+    text = (folder / "active_learning.json").read_text()
+    assert ActiveLearningDoc.model_validate_json(text) == learned
 
 
 def test_names_of_jobs_tell_the_round(place: Place, learned: ActiveLearningDoc) -> None:
@@ -329,7 +353,8 @@ def test_a_committee_that_cannot_be_trained_ends_it(
     assert not document.complete
     assert document.committee == first.committee
     # What was labelled is not lost.
-    assert document.sets["train"].n_frames == sets["train"].n_frames + document.rounds[0].n_new
+    grown = sum(document.sets[name].n_frames - sets[name].n_frames for name in sets)
+    assert grown == document.rounds[0].n_new
 
 
 def test_a_pool_without_finite_numbers_ends_it(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from tests.potentials.training.toys import frames
@@ -27,7 +28,7 @@ def file(tmp_path_factory):
 def test_train_go_on_fine_tune_show(dismai, file, tmp_path):
     folder = tmp_path / "model"
     ran = dismai("potential", "train", file, "--out", folder, "--epochs", 1, *SMALL)
-    assert "epoch" in ran.words
+    assert re.search(r"best epoch \d of 1;", ran.words)
     assert "labels: morse, toy" in ran.words
     assert f"--potential matgl:{folder}" in ran.words
     assert "trained on one composition" in ran.err
@@ -53,7 +54,9 @@ def test_train_go_on_fine_tune_show(dismai, file, tmp_path):
     )
     version = card["versions"]["matgl"]
     assert "2 elements" in dismai("potential", "adopt", folder, "--matgl-version", version).words
-    assert "adopted" in dismai("potential", "show", folder).words
+    shown = dismai("potential", "show", folder)
+    assert "adopted; its user stated" in shown.words
+    assert "{" not in shown.words
     assert not (tmp_path / "no").exists()
 
 
@@ -80,10 +83,12 @@ def test_refusals(dismai, file, tmp_path):
     assert "choose parent or frame" in refusal(file, "--split", "atom")
     assert "device 'tpu': use cpu or cuda" in refusal(file, "--device", "tpu")
     assert "it knows Li, O" in refusal(file, "--element", "Li", "--element", "O")
+    assert refusal(file, "--element", "Xx") == "--element Xx: no element is called so"
 
     label = FrameLabel(engine="vasp", functional="PBE", rehearsal=True)
     write_frames(tmp_path / "r.extxyz", frames(3, 1, label=label))
     assert "allow it with --rehearsal" in refusal(tmp_path / "r.extxyz")
+    assert "is given twice" in refusal(file, file)
     write_frames(tmp_path / "one.extxyz", frames(1, 1))
     assert "1 relaxations cannot be split" in refusal(tmp_path / "one.extxyz")
     write_frames(tmp_path / "mixed.extxyz", frames(3, 1))

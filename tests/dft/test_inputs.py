@@ -259,6 +259,12 @@ def test_every_setting_has_a_source(name: str) -> None:
             assert setting.source.startswith(("paper, ", "our choice")), setting
 
 
+def test_the_paper_says_nothing_of_a_system_of_ones_own() -> None:
+    own = get_system("tiny-li2o-licl").model_copy(update={"dft": None, "sources": {}})
+    functional = next(s for s in settings_of(own, "all") if s.key == "GGA")
+    assert functional.source == "the paper's setting (section 4.5)"
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_inputs_hold_what_the_table_says_and_nothing_else(stage: Any) -> None:
     table = {s.key for s in settings_of(None, stage) if s.file == "INCAR"}

@@ -301,6 +301,9 @@ def test_a_restart_finds_the_same_numbers(tmp_path: Path, contcar: str, doubled:
 
 # What is refused.
 
+#: A POSCAR without its coordinates.
+_LITHIUM = "x\n1\n4 0 0\n0 4 0\n0 0 4\nLi\n1\nDirect\n"
+
 
 @pytest.mark.parametrize(
     ("name", "text", "words"),
@@ -310,7 +313,18 @@ def test_a_restart_finds_the_same_numbers(tmp_path: Path, contcar: str, doubled:
         ("INCAR", "NSW = 5\nIBRION = 0\n", "IBRION = 0 cannot be rehearsed"),
         ("INCAR", "ISPIN = 2\nMAGMOM = 3*1.0\n", "MAGMOM has 3 values for 8 atoms"),
         ("INCAR", "LATTICE_CONSTRAINTS = .TRUE.\n", "three of"),
+        ("INCAR", "NSW = four\n", "INCAR: NSW = four is not a whole number"),
+        ("INCAR", "NELM = 2.5\n", "NELM = 2.5 is not a whole number"),
+        ("INCAR", "ISIF = 2 3\n", "ISIF = 2 3 is not a whole number"),
+        ("INCAR", "ISPIN = .TRUE.\n", "ISPIN = .TRUE. is not a whole number"),
+        ("INCAR", "EDIFFG = nan\n", "EDIFFG = nan is not a number"),
+        ("INCAR", "EDIFF = 1e999\n", "EDIFF = inf is not a number"),
+        ("INCAR", "KSPACING = 0\n", "KSPACING = 0 is not above zero"),
+        ("INCAR", "ISPIN = 2\nMAGMOM = 7*1 up\n", "MAGMOM = .* up is not a list of numbers"),
         ("POSCAR", "x\n1\n1 0 0\n0 1 0\n", "not a POSCAR"),
+        ("POSCAR", f"{_LITHIUM}0 nan 0\n", "a coordinate or cell length is NaN or infinite"),
+        ("POSCAR", f"{_LITHIUM.replace('Li', 'Xx')}0 0 0\n", "no element is called Xx"),
+        ("KPOINTS", "x\n0\nGamma\n0 1 1\n", "not a list of k-points"),
         ("POTCAR.spec", "Li_sv\nO\nCo\n", "POTCAR has Li O Co, POSCAR has Li Co O"),
         ("POTCAR.spec", None, "no POTCAR and no POTCAR.spec"),
         ("KPOINTS", "x\n10\nLine mode\nr\n0 0 0\n", "along lines"),
@@ -338,6 +352,7 @@ def test_clear_ends_of_the_command(
         (["--fail", "zbrent@0"], "--fail 'zbrent@0': use CASE"),
         (["--fail", "bent"], "zbrent"),
         (["--potential", "tio"], "unknown potential 'tio'"),
+        (["--potential", "tio"], "--potential toy needs no package"),
         (["--potential", "dft.test_rehearsal:Broken"], "fails (RuntimeError: no idea)"),
     ):
         assert main(arguments) == 2

@@ -129,6 +129,18 @@ def test_a_cut_file_is_refused(tmp_path):
         read_frames(path)
 
 
+def test_a_file_that_is_cut_within_a_line_is_refused(tmp_path):
+    path = tmp_path / "a.extxyz"
+    write_frames(path, frames_of(1, 2))
+    whole = path.read_text()
+    path.write_text(whole.rstrip().rsplit(maxsplit=2)[0])
+    with pytest.raises(DismaiError, match="cut off: the last line of frame 1 has 5 of 7 columns"):
+        read_frames(path)
+    path.write_text(whole.replace(whole.splitlines()[2], "Li 0 0", 1))
+    with pytest.raises(DismaiError, match="frame 0 cannot be read"):
+        read_frames(path)
+
+
 @given(n_parents=st.integers(3, 25), n_steps=st.integers(1, 4), seed=st.integers(0, 99))
 def test_no_parent_is_in_two_sets(n_parents, n_steps, seed):
     frames = _blank(n_parents, n_steps)

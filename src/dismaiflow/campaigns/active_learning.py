@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from dismaiflow.structures.structure_set import StructureSet
 
 
+#: Share of the new relaxations by which epochs are chosen.
+_VALIDATION_SHARE = 0.2
+
+
 @dataclass
 class ActiveRoundMaker(Maker):
     """Judge a committee, and go on with what it disagrees on most, or end.
@@ -215,9 +219,11 @@ class ActiveRoundMaker(Maker):
     def grow(
         self, spec: SystemSpec, seed: int, state: ActiveState, runs: RunsDoc | None
     ) -> ActiveLearningDoc | Response[Any]:
-        """Add the frames of new relaxations to the training set, and train the members further.
+        """Add the frames of new relaxations to the frames, and train the members further.
 
-        Validation and test sets stay as they are, so that errors can be compared.
+        One relaxation in five, where there are two at least, goes to the validation set: the epoch
+        whose weights are kept should be chosen by structures of the new kind too. The test set
+        stays as it is, so that errors can be compared.
 
         Parameters
         ----------
@@ -233,12 +239,13 @@ class ActiveRoundMaker(Maker):
         done = RunsDoc.model_validate(runs) if runs is not None else None
         row.by_status = done.by_status if done is not None else {JOB_FAILED: len(row.picked)}
         jobstore = current_jobstore()
-        train = get_frames(jobstore, known.sets["train"])
         if done is not None and done.frames is not None:
-            train = self._grown(row, train, get_frames(jobstore, done.frames))
+            sets = {name: get_frames(jobstore, known.sets[name]) for name in ("train", "val")}
+            grown = self._grown(row, sets, get_frames(jobstore, done.frames))
+            new = {name: put_frames(jobstore, part) for name, part in grown.items()}
+            known.sets = {**known.sets, **new}
         if not row.n_new:
             return self._ended(spec, known, _nothing_new(number, row))
-        known.sets = {**known.sets, "train": put_frames(jobstore, train)}
         # A member whose training failed is missing from here on.
         further = replace(self.committee_maker, n_members=len(known.committee.members))
         trained = further.make(
@@ -248,17 +255,25 @@ class ActiveRoundMaker(Maker):
         return ended_by([trained], self.judge(spec, seed, known, trained.output))
 
     def _grown(
-        self, row: ActiveRound, train: LabelledFrames, new: LabelledFrames
-    ) -> LabelledFrames:
+        self, row: ActiveRound, sets: dict[str, LabelledFrames], new: LabelledFrames
+    ) -> dict[str, LabelledFrames]:
         """Add frames of the settings that the training set knows; training refuses others."""
-        known = {label.hash for label in train.labels}
+        known = {label.hash for label in sets["train"].labels}
         fit = [
             i
             for i in range(len(new))
             if self.committee_maker.train_maker.allow_mixed or new.label(i).hash in known
         ]
         row.n_new, row.n_left_out = len(fit), len(new) - len(fit)
-        return LabelledFrames.concatenate([train, new.select(fit)])
+        added = new.select(fit)
+        parents = list(dict.fromkeys(added.parents))
+        # Those that were picked last, of which the committee was least unsure.
+        n_val = max(1, round(_VALIDATION_SHARE * len(parents))) if len(parents) > 1 else 0
+        to_val = np.isin(added.parents, parents[len(parents) - n_val :])
+        return {
+            name: LabelledFrames.concatenate([sets[name], added.select(np.flatnonzero(mask))])
+            for name, mask in (("train", ~to_val), ("val", to_val))
+        }
 
     def _ended(
         self, spec: SystemSpec, state: ActiveState, reason: str, complete: bool = False

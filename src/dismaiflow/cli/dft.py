@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,10 +14,9 @@ from dismaiflow.cli.inputs import find_system
 from dismaiflow.errors import DismaiError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from pymatgen.core import Structure
-
+    from dismaiflow.cli.dft_structures import Prepared
     from dismaiflow.dft.settings_table import Stage
     from dismaiflow.systems import SystemSpec
 
@@ -44,7 +45,12 @@ def inputs(
         Path | None,
         typer.Option(help="Structures to use; random ones of the system by default."),
     ] = None,
-    n: Annotated[int, typer.Option("--n", min=1, help="Structures of each calculation.")] = 1,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "--n", min=1, help="Structures of each calculation: all of --structures, or one."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of random structures.")] = 0,
     fixed_c: Annotated[
         bool, typer.Option("--fixed-c", help="Let full-cell keep the vector across the interface.")
@@ -56,42 +62,41 @@ def inputs(
     POTCAR.spec, which names them.
     """
     from dismaiflow.cli.dft_structures import prepare
-    from dismaiflow.dft.check import check_inputs, need_dft
+    from dismaiflow.dft.check import need_dft, valence_fault
     from dismaiflow.dft.commands import potcar_fault
     from dismaiflow.dft.defaults import dft_block
-    from dismaiflow.dft.settings_table import free_cell_warning, setting_groups, settings_of
+    from dismaiflow.dft.settings_table import free_cell_warning, setting_groups
+    from dismaiflow.structures.files import check_out_folder, new_folder
 
     need_dft()
-    from dismaiflow.dft.input_sets import generator_for
-
     spec = find_system(system)
     chosen = _stages(spec, stage)
-    if out_folder.exists() and any(out_folder.iterdir()):
-        raise DismaiError(f"{out_folder}: is not empty; choose another --out")
+    _check_words(chosen, structures, fixed_c)
+    check_out_folder(out_folder)
     block = dft_block(spec)
-    fault = potcar_fault(list(block.potentials.values()), block.dft.potential_family)
     holds_c = True if fixed_c else None
-    rows = []
-    for one in chosen:
-        warning = free_cell_warning(spec, one, holds_c)
-        if warning:
-            _warn(warning)
-        for item in prepare(spec, one, structures, n, seed):
-            settings = settings_of(spec, one, item.phase, holds_c)
-            folder = out_folder / one / item.name
-            generator = generator_for(spec, one, item.phase, holds_c)
-            _write(generator, item.structure, folder, spec_only=fault is not None)
-            found = check_inputs(folder, settings, item.free if one == "region" else None)
-            mesh = " x ".join(map(str, found.kpoints[1]))
-            row = (folder, found.n_atoms, found.n_free, f"{found.kpoints[0]} {mesh}")
-            rows.append((*map(str, row), " ".join(found.potentials)))
+    prepared = [(one, item) for one in chosen for item in prepare(spec, one, structures, n, seed)]
+    lines = [free_cell_warning(spec, one, holds_c) for one in chosen]
+    lines += [line for _, item in prepared for line in item.warnings]
+    with _pymatgen_says_once():
+        fault = potcar_fault(list(block.potentials.values()), block.dft.potential_family)
+        lines.append(valence_fault(block) if fault is None else None)
+        with new_folder(out_folder) as partial:
+            rows = [
+                _write(spec, one, item, holds_c, (partial, out_folder), spec_only=fault is not None)
+                for one, item in prepared
+            ]
+    for line in dict.fromkeys(lines):
+        if line:
+            _warn(line)
     _print_rows(("folder", "atoms", "free", "k-points", "potentials"), rows)
     if fault:
         _warn(f"POTCAR.spec written in the place of POTCAR: {fault}")
     for title, group in setting_groups(spec, chosen, holds_c):
         out.print(f"\n[bold]{title}[/bold]")
-        lines = [(s.file, s.key, s.text, s.source) for s in group]
-        _print_rows(("file", "key", "value", "source"), lines)
+        _print_rows(
+            ("file", "key", "value", "source"), [(s.file, s.key, s.text, s.source) for s in group]
+        )
 
 
 @app.command()
@@ -126,15 +131,55 @@ def _stages(spec: SystemSpec, word: str) -> tuple[Stage, ...]:
     return (word,)
 
 
-def _write(generator: Any, structure: Structure, folder: Path, spec_only: bool) -> None:
-    """Write the four files of a calculation."""
-    from dismaiflow.structures.files import explain_os_error
+def _check_words(chosen: Sequence[Stage], structures: Path | None, fixed_c: bool) -> None:
+    """Refuse options that would do nothing."""
+    if fixed_c and "full-cell" not in chosen:
+        raise DismaiError(
+            f"--fixed-c: holds a vector of full-cell, which is not among {', '.join(chosen)}: "
+            "leave it out, or choose --stage full-cell"
+        )
+    if structures is not None and set(chosen) == {"bulk"}:
+        raise DismaiError(
+            f"--structures {structures}: bulk takes the crystals of the system: leave it out, or "
+            "choose another --stage"
+        )
 
-    try:
-        made = generator.get_input_set(structure, potcar_spec=spec_only)
-        made.write_input(folder)
-    except OSError as error:
-        raise explain_os_error(error, folder) from None
+
+def _write(
+    spec: SystemSpec,
+    stage: Stage,
+    item: Prepared,
+    fixed_c: bool | None,
+    folders: tuple[Path, Path],
+    spec_only: bool,
+) -> tuple[str, ...]:
+    """Write and check the four files of a calculation, and return its row of the table.
+
+    The folders are the one to write to, and the one that it will be.
+    """
+    from dismaiflow.dft.check import check_inputs
+    from dismaiflow.dft.input_sets import generator_for
+    from dismaiflow.dft.settings_table import settings_of
+
+    settings = settings_of(spec, stage, item.phase, fixed_c)
+    folder, final = (path / stage / item.name for path in folders)
+    generator = generator_for(spec, stage, item.phase, fixed_c)
+    generator.get_input_set(item.structure, potcar_spec=spec_only).write_input(folder)
+    found = check_inputs(folder, settings, item.free if stage == "region" else None)
+    mesh = " x ".join(map(str, found.kpoints[1]))
+    row = (final, found.n_atoms, found.n_free, f"{found.kpoints[0]} {mesh}")
+    return (*map(str, row), " ".join(found.potentials))
+
+
+@contextlib.contextmanager
+def _pymatgen_says_once() -> Iterator[None]:
+    """Show a warning of pymatgen once, in one line, not for every folder."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    texts = (str(one.message) for one in said if issubclass(one.category, UserWarning))
+    for line in dict.fromkeys(" ".join(text.split()) for text in texts):
+        _warn(line)
 
 
 def _warn(line: str) -> None:

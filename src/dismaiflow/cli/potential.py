@@ -11,6 +11,7 @@ from dismaiflow.cli.console import MAX_SEED, err, one_of, out, print_json, progr
 from dismaiflow.errors import DismaiError
 
 if TYPE_CHECKING:
+    from dismaiflow.potentials.model_card import ModelCard
     from dismaiflow.potentials.training.card import TrainedCard
     from dismaiflow.potentials.training.data import TrainingData
     from dismaiflow.potentials.training.settings import TrainingSettings
@@ -175,7 +176,7 @@ def sweep(
         return
     from rich.table import Table
 
-    titles = ("lr", "batch", "E (meV/atom)", "F (meV/Å)", "S (GPa)", "L", "epoch", "epochs")
+    titles = ("lr", "batch", "E (meV/atom)", "F (meV/Å)", "S (GPa)", "L", "best epoch", "epochs")
     table = Table(*titles, box=None, header_style="bold")
     for row in rows:
         e = row.errors
@@ -200,10 +201,12 @@ def show(folder: Folder, json: Json = False) -> None:
     if card is None:
         raise DismaiError(f"{folder}: has no {CARD_NAME}; is it the folder of a trained potential?")
     trained = _as_trained(card.model_dump(mode="json"))
-    if json or trained is None:
+    if json:
         print_json(card.model_dump(mode="json"))
-        return
-    _print_card(folder, trained)
+    elif trained is None:
+        _print_known(folder, card)
+    else:
+        _print_card(folder, trained)
 
 
 @app.command()
@@ -251,15 +254,23 @@ def _data(
     rehearsal: bool,
 ) -> tuple[TrainingData, dict[str, Any]]:
     """Read and check frames."""
+    from ase.data import atomic_numbers
+
     from dismaiflow.potentials.training.data import check_sets, read_sets
 
+    unknown = [symbol for symbol in elements or () if not atomic_numbers.get(symbol)]
+    if unknown:
+        raise DismaiError(f"--element {unknown[0]}: no element is called so")
     if split is not None:
         split = one_of("--split", split, ("parent", "frame"))
     for path in frames:
         if not path.exists():
             raise DismaiError(f"{path}: no such file or folder")
     sets, how = read_sets(frames, split, seed)  # type: ignore[arg-type]
-    return check_sets(sets, elements, allow_mixed, rehearsal), how
+    data = check_sets(sets, elements, allow_mixed, rehearsal)
+    if data.nameless:  # before hours of training, and not only in the card
+        err.print(f"- {data.nameless}", style="yellow", soft_wrap=True, markup=False)
+    return data, how
 
 
 def _train(
@@ -296,12 +307,33 @@ def _as_trained(content: dict[str, Any]) -> TrainedCard | None:
         return None
 
 
+def _print_known(folder: Path, card: ModelCard) -> None:
+    """Print what is known of a potential that was not trained here."""
+    from rich.table import Table
+    from rich.text import Text
+
+    facts = {
+        "potential": str(folder),
+        "source": card.source or "not known",
+        "elements": " ".join(card.elements) or "not known",
+        "versions": ", ".join(f"{name} {version}" for name, version in card.versions.items()),
+        "weights": card.weights_hash[:12],
+        "frames, errors": "not known",
+        "use it": f"--potential matgl:{folder}",
+    }
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
+        table.add_row(Text(name, style="dim"), Text(value))
+    out.print(table)
+
+
 def _print_card(folder: Path, card: TrainedCard) -> None:
     from dismaiflow.cli.results_kinds import errors_table
 
     out.print(errors_table(card))
     lines = [
-        f"{folder}: epoch {card.best_epoch} of {card.epochs}; {card.seconds:.0f} s, {card.device}",
+        f"{folder}: best epoch {card.best_epoch} of {card.done}; {card.seconds:.0f} s, "
+        f"{card.device}",
         f"elements {' '.join(card.elements)}; matgl {card.versions['matgl']}, torch "
         f"{card.versions['torch']}; weights {card.weights_hash[:12]}",
         *(f"labels: {label.title}" for label in card.labels),

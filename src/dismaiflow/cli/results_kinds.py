@@ -123,7 +123,7 @@ def _trained_table(document: Any) -> RenderableType:
 
     card = document.card
     facts = {
-        "epoch": f"{card.best_epoch} of {card.epochs}, {card.seconds:.0f} s on {card.device}",
+        "best epoch": f"{card.best_epoch} of {card.done}, {card.seconds:.0f} s on {card.device}",
         "weights": document.potential.card.hash[:12],
         "fine-tuned from": (card.start or "")[:12],
         "labels": [label.title for label in card.labels],

@@ -10,14 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from dismaiflow.dft.commands import (
     GAMMA,
     STANDARD,
-    missing_program,
+    command_fault,
     potcar_fault,
     vasp_commands,
 )
-from dismaiflow.dft.defaults import VALENCES, dft_block
+from dismaiflow.dft.defaults import VALENCES, DftBlock, dft_block
 from dismaiflow.dft.settings_table import free_cell_warning, stages_of
 from dismaiflow.errors import DismaiError, one_line
 from dismaiflow.potentials.cards import installed_versions
@@ -95,17 +97,12 @@ def check_worker(spec: SystemSpec | None = None, command: str | None = None) -> 
 
 def _check_commands(command: str | None) -> list[Finding]:
     words = vasp_commands({} if command is None else {"vasp_cmd": command})
-    line = shlex.join(words[STANDARD])
-    missing = missing_program(words[STANDARD])
-    if missing:
-        standard = Finding(
-            "VASP",
-            "fault",
-            f"{missing!r} of the command {line!r} is not on this machine: load its module, or set "
-            f"{STANDARD} before the worker starts",
-        )
+    named = STANDARD if command is None else "--command"
+    fault = command_fault(words[STANDARD], named)
+    if fault:
+        standard = Finding("VASP", "fault", fault)
     else:
-        standard = Finding("VASP", "ok", f"{line} (set by {STANDARD})")
+        standard = Finding("VASP", "ok", f"{shlex.join(words[STANDARD])} (set by {named})")
     line = shlex.join(words[GAMMA])
     # custodian looks at the last word alone, and says nothing when it falls back.
     if words[GAMMA] and shutil.which(words[GAMMA][-1]):
@@ -123,23 +120,39 @@ def _check_commands(command: str | None) -> list[Finding]:
 
 def _check_potentials(spec: SystemSpec | None) -> Finding:
     """Check that the POTCAR files are there, with the paper's valence electrons."""
-    from pymatgen.io.vasp import PotcarSingle
-
     block = dft_block(spec)
     family = block.dft.potential_family
-    fault = potcar_fault(list(block.potentials.values()), family)
+    fault = potcar_fault(list(block.potentials.values()), family) or valence_fault(block)
     if fault:
         return Finding("POTCAR", "fault", fault)
+    return Finding("POTCAR", "ok", f"{', '.join(block.potentials.values())} of {family}")
+
+
+def valence_fault(block: DftBlock) -> str | None:
+    """Return which POTCAR files have other valence electrons than the paper's, in one line.
+
+    Parameters
+    ----------
+    block : DftBlock
+        Settings whose POTCAR files are there.
+
+    Returns
+    -------
+    str or None
+        None if there is none.
+    """
+    from pymatgen.io.vasp import PotcarSingle
+
+    family = block.dft.potential_family
+    others = []
     for symbol, name in block.potentials.items():
         valence = PotcarSingle.from_symbol_and_functional(name, family).zval
         if symbol in VALENCES and abs(valence - VALENCES[symbol]) > 1e-6:
-            return Finding(
-                "POTCAR",
-                "fault",
+            others.append(
                 f"{name} of {family} has {valence:g} valence electrons, but the paper's has "
-                f"{VALENCES[symbol]}: take another in dft.potentials",
+                f"{VALENCES[symbol]}"
             )
-    return Finding("POTCAR", "ok", f"{', '.join(block.potentials.values())} of {family}")
+    return f"{'; '.join(others)}: take another in dft.potentials" if others else None
 
 
 def _check_scratch() -> Finding:
@@ -191,11 +204,14 @@ def read_inputs(folder: Path) -> WrittenInputs:
     Raises
     ------
     DismaiError
-        If pymatgen cannot read one.
+        If pymatgen cannot read one, or POSCAR holds what is no number.
     """
     from pymatgen.io.vasp import Incar, Kpoints, Poscar, Potcar
 
     poscar = _read(folder / "POSCAR", Poscar.from_file)
+    lattice, places = poscar.structure.lattice.matrix, poscar.structure.frac_coords
+    if not (np.isfinite(lattice).all() and np.isfinite(places).all()):
+        raise DismaiError(f"{folder / 'POSCAR'}: a coordinate or cell length is NaN or infinite")
     mesh = _read(folder / "KPOINTS", Kpoints.from_file)
     spec = folder / "POTCAR.spec"
     if spec.is_file():

@@ -57,15 +57,29 @@ def vasp_commands(run_kwargs: Mapping[str, Any] | None = None) -> dict[str, list
         )
 
 
-def missing_program(words: Sequence[str]) -> str | None:
-    """Return the program of a command that this machine does not have, or None.
+def command_fault(words: Sequence[str], named: str = STANDARD) -> str | None:
+    """Return why a command cannot be run on this machine, in one line, or None.
 
-    That is its first word, or, behind a launcher such as ``srun``, one that is called after VASP.
+    Its first word must be there and, behind a launcher such as ``srun``, one that is called after
+    VASP.
+
+    Parameters
+    ----------
+    words : sequence of str
+        The command.
+    named : str
+        What sets it.
     """
     if not words:
-        return "the command is empty"
-    named = [words[0], *(word for word in words[1:] if Path(word).name.startswith("vasp"))]
-    return next((word for word in named if shutil.which(word) is None), None)
+        return f"the command is empty: give the one that runs VASP by {named}"
+    programs = [words[0], *(word for word in words[1:] if Path(word).name.startswith("vasp"))]
+    missing = next((word for word in programs if shutil.which(word) is None), None)
+    if missing is None:
+        return None
+    return (
+        f"{missing!r} of the command {shlex.join(words)!r} is not on this machine: load its "
+        f"module, or set {named} before the worker starts"
+    )
 
 
 def check_command(run_kwargs: Mapping[str, Any] | None = None) -> None:
@@ -76,13 +90,9 @@ def check_command(run_kwargs: Mapping[str, Any] | None = None) -> None:
     DismaiError
         If this machine does not have it; the job can be tried again elsewhere.
     """
-    words = vasp_commands(run_kwargs)[STANDARD]
-    missing = missing_program(words)
-    if missing:
-        raise DismaiError(
-            f"VASP cannot be started: {missing!r} of the command {shlex.join(words)!r} is not on "
-            f"this machine: load its module, or set {STANDARD} before the worker starts"
-        )
+    fault = command_fault(vasp_commands(run_kwargs)[STANDARD])
+    if fault:
+        raise DismaiError(f"VASP cannot be started: {fault}")
 
 
 def potcar_fault(symbols: Sequence[str], family: str) -> str | None:
@@ -96,9 +106,13 @@ def potcar_fault(symbols: Sequence[str], family: str) -> str | None:
             f"no folder of VASP's licensed potentials is set: give {POTCAR_FOLDER}, as a variable "
             "or in ~/.config/.pmgrc.yaml (`pmg config -p` prepares it)"
         )
+    faults: dict[str, str] = {}
     for symbol in symbols:
         try:
             PotcarSingle.from_symbol_and_functional(symbol, family)
         except Exception as error:  # noqa: BLE001 (whatever is wrong with a user's files)
-            return f"{folder}: no usable POTCAR {symbol} of {family} ({one_line(error)})"
-    return None
+            faults[symbol] = one_line(error)
+    if not faults:
+        return None
+    first = next(iter(faults.values()))
+    return f"{folder}: no usable POTCAR {', '.join(faults)} of {family} ({first})"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 OURS = "our choice"
 
 _PAPER = "paper, section 4.5"
+_AS_PAPER = "the paper's setting (section 4.5)"
 
 #: PAW potentials with the valence electrons that the paper names, and those of the alloy.
 POTENTIALS = {
@@ -134,6 +135,9 @@ def dft_block(spec: SystemSpec | None, stage: str = "") -> DftBlock:
     own = spec.dft if spec is not None else None
     dft = own or default_dft(spec, metal, free_cell=stage == "full-cell")
     sources = dict(_DEFAULT_SOURCES)
+    if spec is not None and not spec.sources:
+        # The paper does not speak of a system of the user's own.
+        sources = {key: text.replace(_PAPER, _AS_PAPER) for key, text in sources.items()}
     if metal:
         sources |= _ALLOY_SOURCES
     if spec is not None and spec.kind == "amorphous":

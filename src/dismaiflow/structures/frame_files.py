@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import DismaiError, one_line
 from dismaiflow.structures.dataset import package_versions
 from dismaiflow.structures.files import file_sha256, new_folder
 from dismaiflow.structures.frames import FrameLabel, LabelledFrames
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 #: Card of a folder of frames.
 CARD_NAME = "frames.json"
+
+#: Begins the parent of a frame whose file names none; its place in the file follows.
+NO_PARENT = "unnamed-frame-"
 
 
 class FramesCard(BaseModel):
@@ -123,7 +127,9 @@ def write_frames(path: Path, frames: LabelledFrames) -> None:
     ase.io.write(path, images, format="extxyz")
 
 
-def read_frames(path: Path, labels: list[FrameLabel] | None = None) -> LabelledFrames:
+def read_frames(
+    path: Path, labels: list[FrameLabel] | None = None, first: int = 0
+) -> LabelledFrames:
     """Read labelled frames from an extended XYZ file, ours or another's.
 
     Parameters
@@ -133,6 +139,9 @@ def read_frames(path: Path, labels: list[FrameLabel] | None = None) -> LabelledF
         engine unless the comment lines name ``engine`` and ``functional``.
     labels : list of FrameLabel, optional
         Known labels, found again by the ``settings_hash`` of a frame.
+    first : int
+        Number of the first frame, in the names of frames without a parent: several files that are
+        joined must not give the same name twice.
 
     Raises
     ------
@@ -145,15 +154,15 @@ def read_frames(path: Path, labels: list[FrameLabel] | None = None) -> LabelledF
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DismaiError(f"{path}: cannot be read as a text file ({error})") from None
-    n_frames = len(split_extxyz(text, path))
+    texts = split_extxyz(text, path)
     try:
         images: list[Atoms] = ase.io.read(path, index=":", format="extxyz")  # type: ignore[assignment]
     except Exception as error:  # noqa: BLE001  # whatever a parser makes of a bad frame
-        raise DismaiError(f"{path}: a frame cannot be read ({error})") from None
-    if len(images) != n_frames:
-        raise DismaiError(f"{path}: {n_frames - len(images)} frames cannot be read")
+        raise DismaiError(f"{path}: {_unreadable(texts, error)}") from None
+    if len(images) != len(texts):
+        raise DismaiError(f"{path}: {len(texts) - len(images)} frames cannot be read")
     known = {label.hash: label for label in labels or ()}
-    rows = [_row(path, index, atoms, known) for index, atoms in enumerate(images)]
+    rows = [_row(path, index, first, atoms, known) for index, atoms in enumerate(images)]
     names = list({row.label.hash: row.label for row in rows}.values())
     place = {label.hash: i for i, label in enumerate(names)}
     ids = tuple(f"{row.parent}/{row.step}" for row in rows)
@@ -170,6 +179,22 @@ def read_frames(path: Path, labels: list[FrameLabel] | None = None) -> LabelledF
     )
 
 
+def _unreadable(texts: list[str], error: Exception) -> str:
+    """Say which of some frames cannot be read, after the parser failed at all of them."""
+    for index, text in enumerate(texts):
+        try:
+            ase.io.read(io.StringIO(text), format="extxyz")
+        except Exception as bad:  # noqa: BLE001  # whatever a parser makes of a bad frame
+            columns = [len(line.split()) for line in text.split("\n")[2:-1]]
+            if index == len(texts) - 1 and columns and columns[-1] < max(columns):
+                return (
+                    f"is cut off: the last line of frame {index} has {columns[-1]} of "
+                    f"{max(columns)} columns; copy or write it again"
+                )
+            return f"frame {index} cannot be read ({one_line(bad)})"
+    return f"a frame cannot be read ({one_line(error)})"
+
+
 @dataclass(frozen=True, eq=False)
 class _Row:
     energy: float
@@ -181,7 +206,7 @@ class _Row:
     label: FrameLabel
 
 
-def _row(path: Path, index: int, atoms: Atoms, known: dict[str, FrameLabel]) -> _Row:
+def _row(path: Path, index: int, first: int, atoms: Atoms, known: dict[str, FrameLabel]) -> _Row:
     info = atoms.info
     results: dict[str, Any] = dict(atoms.calc.results) if atoms.calc is not None else {}
     for key in ("energy", "forces"):
@@ -205,7 +230,7 @@ def _row(path: Path, index: int, atoms: Atoms, known: dict[str, FrameLabel]) -> 
         energy=float(results["energy"]),
         forces=np.asarray(results["forces"], dtype=float).reshape(-1, 3),
         stress=stress,
-        parent=str(info.get("parent", f"frame-{index}")),
+        parent=str(info.get("parent", f"{NO_PARENT}{first + index}")),
         step=int(info.get("step", 1)),
         final=bool(info.get("final", True)),
         label=label,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -30,9 +31,11 @@ def spoilt(name, index=1):
     return {**whole.split(), "train": replace(whole, **{name: values})}
 
 
-@pytest.mark.parametrize(("name", "word"), [("energies", "energy"), ("forces", "forces")])
+@pytest.mark.parametrize(
+    ("name", "word"), [("energies", "energy is no finite"), ("forces", "forces are not all finite")]
+)
 def test_numbers_that_are_none(name, word):
-    refused(rf"frame p0/[12] of train: its {word} are not all finite", spoilt(name))
+    refused(rf"frame p0/[12] of train: its {word} number", spoilt(name))
 
 
 def test_a_place_that_is_none():
@@ -89,7 +92,9 @@ def test_elements():
 def test_molecules():
     whole = frames(2)
     whole.structures.pbc[1, 2] = False
-    refused("not periodic in all directions", {"train": whole, "val": frames(1)})
+    refused(r"frame p0/2 of train: is not periodic", {"train": whole, "val": frames(1)})
+    nameless = replace(whole, parents=("unnamed-frame-7", "unnamed-frame-8", "p1", "p1"))
+    refused(r"frame 8 \(counted from 0\), of train: is not", {"train": nameless, "val": frames(1)})
 
 
 def test_files_are_split_by_parent_and_folders_as_they_are(tmp_path):
@@ -106,16 +111,36 @@ def test_files_are_split_by_parent_and_folders_as_they_are(tmp_path):
     again, how = read_sets([tmp_path / "folder"])
     assert how == {"by": "mine"}
     assert check_sets(again).hash == check_sets(sets).hash
-    twice, _ = read_sets([tmp_path / "folder", tmp_path / "folder"])
-    assert len(twice["train"]) == 16
+    for name in ("folder", "a.extxyz"):
+        with pytest.raises(DismaiError, match=f"{name}: is given twice"):
+            read_sets([tmp_path / name, tmp_path / "folder" / ".." / name])
     with pytest.raises(DismaiError, match="not both"):
         read_sets([tmp_path / "folder", tmp_path / "a.extxyz"])
     with pytest.raises(DismaiError, match="is split already"):
         read_sets([tmp_path / "folder"], "frame")
 
 
+def test_frames_that_name_no_relaxation(tmp_path):
+    """Each is alone, also those of two files; the split is called what it is."""
+    for name in ("a", "b"):
+        write_frames(tmp_path / f"{name}.extxyz", frames(2, 2))
+        text = (tmp_path / f"{name}.extxyz").read_text()
+        (tmp_path / f"{name}.extxyz").write_text(re.sub(r"parent=\S+ ", "", text))
+    sets, how = read_sets([tmp_path / "a.extxyz", tmp_path / "b.extxyz"], seed=1)
+    assert how == {"by": "frame", "seed": 1}
+    data = check_sets(sets)
+    assert len({parent for one in sets.values() for parent in one.parents}) == 8
+    assert data.shared_parents == 0
+    assert data.nameless.startswith("the frames do not name the relaxation they come from: the")
+    write_frames(tmp_path / "named.extxyz", frames(3, 2))
+    sets, how = read_sets([tmp_path / "a.extxyz", tmp_path / "named.extxyz"])
+    assert how["by"] == "parent"
+    assert check_sets(sets).nameless.startswith("4 of 10 frames do not name")
+    assert check_sets(frames(3).split()).nameless is None
+
+
 def test_a_split_by_frame_is_seen():
-    whole = frames(4, 5)
+    whole = frames(6, 2)
     data = check_sets(whole.split("frame", seed=1))
     assert data.shared_parents > 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase.build import bulk
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dismaiflow.potentials.training.element_references import (
@@ -21,6 +21,7 @@ def test_fractions():
     assert found.tolist() == [[0.5, 0, 0.5, 0], [0, 1, 0, 0]]
 
 
+@settings(max_examples=25)
 @given(
     st.lists(st.floats(-9, 9), min_size=1, max_size=6),
     st.lists(st.integers(1, 30), min_size=2, max_size=5),

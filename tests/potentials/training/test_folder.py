@@ -19,6 +19,7 @@ from dismaiflow.potentials.model_card import (
 from dismaiflow.potentials.names import open_potential
 from dismaiflow.potentials.training.data import check_sets
 from dismaiflow.potentials.training.run import train_to_folder
+from dismaiflow.progress import listening
 from dismaiflow.structures.files import file_sha256
 from dismaiflow.structures.frames import FrameLabel
 
@@ -81,7 +82,7 @@ def test_one_composition_is_told(trained):
 def test_warnings(tmp_path):
     """Two compositions, a rehearsal, frames of a parent on both sides."""
     label = FrameLabel(engine="vasp", functional="PBE", rehearsal=True)
-    whole = frames(4, 3, label=label, salts=("LiCl", "NaCl"))
+    whole = frames(4, 2, label=label, salts=("LiCl", "NaCl"))
     data = check_sets(whole.split("frame", seed=1), allow_rehearsal=True)
     card = train_to_folder(tmp_path / "a", data, tiny(), device="cpu").card
     assert card.rehearsal
@@ -153,9 +154,16 @@ def test_files_of_the_time_of_dgl(copied):
 
 def test_it_goes_on_in_its_folder(tmp_path, data):
     folder = tmp_path / "model"
-    first = train_to_folder(folder, data, tiny(epochs=1), device="cpu")
+    first = train_to_folder(folder, data, tiny(epochs=2), device="cpu", max_seconds=0)
+    assert first.card.done == "1 (2 were asked for)"
+    assert any("walltime after epoch 1 (2 were" in text for text in first.card.warnings)
     longer = train_to_folder(folder, data, tiny(epochs=2), device="cpu")
     assert (first.card.epochs, longer.card.epochs) == (1, 2)
+    told: list[tuple[int, int]] = []
+    with listening(lambda _, done, total, __: told.append((done, total))):
+        fewer = train_to_folder(folder, data, tiny(epochs=1), device="cpu")
+    assert told == [(2, 2)]
+    assert fewer.card.done == "2"
     assert len((folder / "curves.csv").read_text().splitlines()) == 4
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
     assert read_model_card(folder).weights_hash == longer.card.weights_hash

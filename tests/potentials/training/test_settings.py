@@ -58,6 +58,9 @@ def test_the_models_of_a_sweep_have_equal_time():
     assert {(s.hours, s.seed) for s in made.values()} == {(24.0, 3)}
     with pytest.raises(DismaiError, match="each once"):
         sweep_settings(TrainingSettings(), [(0.1, 2), (0.1, 2)])
+    for hours in (0, -1, float("nan")):
+        with pytest.raises(DismaiError, match="give hours above 0"):
+            sweep_settings(TrainingSettings(), hours=hours)
 
 
 def test_the_defaults_are_those_of_the_paper():

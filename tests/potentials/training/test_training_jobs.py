@@ -51,7 +51,7 @@ def run(flow, store, output=None):
 
 
 def test_a_job_that_is_cut_goes_on_anywhere(embedded, sets, data, scratch, tmp_path, monkeypatch):
-    """Three jobs of one epoch each, each on a machine with another disk: as one training."""
+    """Two jobs of one epoch each, each on a machine with another disk: as one training."""
     machines = iter(range(9))
     folders = training_jobs._scratch_folder
 
@@ -60,15 +60,16 @@ def test_a_job_that_is_cut_goes_on_anywhere(embedded, sets, data, scratch, tmp_p
         return folders()
 
     monkeypatch.setattr(training_jobs, "_scratch_folder", elsewhere)
-    maker = TrainPotentialMaker(settings=SETTINGS, device="cpu", max_seconds=0)
+    settings = SETTINGS | {"epochs": 2}
+    maker = TrainPotentialMaker(settings=settings, device="cpu", max_seconds=0)
     job = maker.make("toy", sets, {"by": "parent"})
     assert job.config.manager_config == {CATEGORY_KEY: "gpu"}
     responses = run_locally(job, store=embedded, ensure_success=True)
-    assert sorted(responses[job.uuid]) == [1, 2, 3]
+    assert sorted(responses[job.uuid]) == [1, 2]
     again = responses[job.uuid][1].replace.jobs[0]
     assert again.config.manager_config == {CATEGORY_KEY: "gpu"}
     document = TrainedDoc.model_validate(job.output.resolve(embedded))
-    whole = train_to_folder(tmp_path / "whole", data, tiny(epochs=3), device="cpu")
+    whole = train_to_folder(tmp_path / "whole", data, tiny(epochs=2), device="cpu")
     assert document.card.sha256["state.pt"] == whole.card.sha256["state.pt"]
     assert document.card.errors == whole.card.errors
     assert document.card.split == {"by": "parent"}
@@ -123,6 +124,7 @@ def test_a_sweep(embedded, sets):
     assert f"lr{chosen.settings['lr']:g}-batch{chosen.settings['batch_size']}" == document.best
 
 
+@pytest.mark.slow  # active learning trains committees by default
 def test_a_committee(embedded, sets):
     train = TrainPotentialMaker(settings=SETTINGS | {"epochs": 1, "seed": 5}, device="cpu")
     maker = PotentialCommitteeMaker(n_members=2, resample=True, train_maker=train)

@@ -88,7 +88,10 @@ def open_calculator(name: str, elements: Sequence[str]) -> tuple[Mark, Any]:
         return Mark(name, digest), toy.ToyCalculator()
     from dismaiflow.potentials.names import open_potential
 
-    potential = open_potential(name, elements)
+    try:
+        potential = open_potential(name, elements)
+    except DismaiError as error:
+        raise DismaiError(f"{error}; --potential toy needs no package and no file") from error
     return Mark(potential.card.name, potential.card.hash), potential.calculator()
 
 

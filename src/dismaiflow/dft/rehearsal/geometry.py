@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase.data import atomic_numbers
 
 from dismaiflow.errors import DismaiError
 
@@ -118,7 +119,7 @@ def read_poscar(path: Path) -> Geometry:
     except OSError as error:
         raise DismaiError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (ValueError, IndexError) as error:
-        raise DismaiError(f"{path}: not a POSCAR with names of elements ({error})") from None
+        raise DismaiError(f"{path}: not a POSCAR for a rehearsal ({error})") from None
 
 
 def parse_poscar(text: str) -> Geometry:
@@ -138,6 +139,9 @@ def parse_poscar(text: str) -> Geometry:
     factor = scale if scale > 0 else (-scale / abs(float(np.linalg.det(cell)))) ** (1 / 3)
     # Newer versions of VASP add the name and the hash of the POTCAR (Li_sv/a1b2...).
     kinds = [word.partition("/")[0].partition("_")[0] for word in lines[_HEAD].split()]
+    unknown = [kind for kind in kinds if kind.isalpha() and not atomic_numbers.get(kind)]
+    if unknown:
+        raise ValueError(f"no element is called {unknown[0]}")
     counts = [int(word) for word in lines[_HEAD + 1].split()]
     if len(kinds) != len(counts) or not all(kind.isalpha() for kind in kinds):
         raise ValueError("line 6 must name an element for each number of line 7")
@@ -150,6 +154,8 @@ def parse_poscar(text: str) -> Geometry:
     if len(rows) != len(symbols):
         raise ValueError(f"{len(symbols)} atoms, but {len(rows)} lines of coordinates")
     places = np.array([[float(x) for x in row[:3]] for row in rows]).reshape(-1, 3)
+    if not all(np.isfinite(part).all() for part in (scale, cell, places)):
+        raise ValueError("a coordinate or cell length is NaN or infinite")
     if cartesian:
         places = places @ np.linalg.inv(cell)  # both are scaled by the factor
     free = np.array([[_is_true(x) for x in row[3:6]] for row in rows]) if selective else None

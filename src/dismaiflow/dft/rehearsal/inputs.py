@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,17 @@ _WORDS = {"SYSTEM", "ALGO", "PREC", "GGA", "METAGGA"}
 #: Tags whose values are lists even where there is one number only.
 _LISTS = {"MAGMOM", "LDAUU", "LDAUL", "LDAUJ", "LATTICE_CONSTRAINTS"}
 
+#: Tags that are read as whole numbers, and as numbers.
+_WHOLE = ("NSW", "IBRION", "ISIF", "NELM", "NELMIN", "ISPIN", "NBANDS", "LORBIT")
+_NUMBERS = ("EDIFF", "EDIFFG", "NELECT", "KSPACING")
+
 _LOGICAL = re.compile(r"\.?(T|F|TRUE|FALSE)\.?", re.IGNORECASE)
 
 #: Electrons of the noble gases: what is beyond them counts as valence where no POTCAR says it.
 _NOBLE = (86, 54, 36, 18, 10, 2, 0)
+
+#: Characters of a wrong value that are shown.
+_LONGEST = 60
 
 #: IBRION that can be rehearsed.
 _IBRION = (-1, 1, 2, 3)
@@ -193,7 +201,8 @@ def read_incar(path: Path) -> dict[str, Any]:
     Raises
     ------
     DismaiError
-        If the file is missing or a line is no ``TAG = value``.
+        If the file is missing, a line is no ``TAG = value``, or a value that a rehearsal needs is
+        no number.
     """
     tags: dict[str, Any] = {}
     text = _read(path).replace("\\\n", " ")
@@ -205,7 +214,33 @@ def read_incar(path: Path) -> dict[str, Any]:
             if not equals or not value.strip():
                 raise DismaiError(f"{path}: {part.strip()!r} is not TAG = value")
             tags[name.strip().upper()] = _value(name.strip().upper(), value.strip())
+    _check_numbers(tags, path)
     return tags
+
+
+def _check_numbers(tags: dict[str, Any], path: Path) -> None:
+    """Refuse values of numerical tags that are none."""
+    for name in (*_WHOLE, *_NUMBERS):
+        value = tags.get(name, 0)
+        whole = name in _WHOLE
+        if not _is_number(value) or (whole and value != int(value)):
+            kind = "whole number" if whole else "number"
+            raise DismaiError(f"{path}: {name} = {_shown(value)} is not a {kind}")
+    if not tags.get("KSPACING", 1) > 0:
+        raise DismaiError(f"{path}: KSPACING = {tags['KSPACING']} is not above zero")
+    if not all(map(_is_number, tags.get("MAGMOM", []))):
+        raise DismaiError(f"{path}: MAGMOM = {_shown(tags['MAGMOM'])} is not a list of numbers")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(isfinite(value))
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it may have stood in the file, not too long."""
+    words = value if isinstance(value, list) else [value]
+    text = " ".join(".TRUE." if w is True else ".FALSE." if w is False else str(w) for w in words)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _value(name: str, text: str) -> Any:
@@ -214,7 +249,7 @@ def _value(name: str, text: str) -> Any:
     values: list[Any] = []
     for word in text.split():
         times, star, rest = word.partition("*")
-        if star and times.isdigit():
+        if star and times.isdecimal():
             values += [_scalar(rest)] * int(times)
         else:
             values.append(_scalar(word))
@@ -237,7 +272,7 @@ def _read_potcars(folder: Path, geometry: Geometry) -> tuple[Potcar, ...]:
     if full.is_file():
         text = _read(full)
         titles = re.findall(r"TITEL\s*=\s*(.+?)\s*$", text, re.MULTILINE)
-        valences = [float(x) for x in re.findall(r"ZVAL\s*=\s*([\d.]+)", text)]
+        valences = [float(x) for x in re.findall(r"ZVAL\s*=\s*(\d+\.?\d*)", text)]
         if len(titles) != len(valences):
             raise DismaiError(f"{full}: {len(titles)} TITEL, but {len(valences)} ZVAL")
     elif spec.is_file():
@@ -283,6 +318,8 @@ def _read_kpoints(path: Path, incar: dict[str, Any], geometry: Geometry) -> Kpoi
         a, b, c = (int(x) for x in lines[3].split()[:3])
         words = lines[4].split()[:3] if len(lines) > 4 else []
         u, v, w = (float(x) for x in words) if words else (0.0, 0.0, 0.0)
+        if min(a, b, c) < 1:
+            raise ValueError("a mesh without points")
         return _mesh(names[style], (a, b, c), (u, v, w))
     except (ValueError, IndexError, KeyError):
         raise DismaiError(

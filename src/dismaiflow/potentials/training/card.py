@@ -98,6 +98,15 @@ class TrainedCard(ModelCard):
         """Whether it learned numbers of a rehearsal."""
         return any(label.rehearsal for label in self.labels)
 
+    @property
+    def done(self) -> str:
+        """The last epoch, and how many were asked for if they are more."""
+        asked = int(self.settings.get("epochs", self.epochs))
+        # With hours, the time decides, and the number of epochs is a bound that nobody chose.
+        if self.settings.get("hours") is None and asked > self.epochs:
+            return f"{self.epochs} ({asked} were asked for)"
+        return str(self.epochs)
+
 
 def write_trained(
     folder: Path,
@@ -222,6 +231,8 @@ def _warnings(card: TrainedCard, run: TrainedRun, data: TrainingData) -> list[st
             "trained on one composition: its energies tell structures of that composition apart, "
             "and nothing about other compositions"
         )
+    if data.nameless:
+        found.append(data.nameless)
     if data.shared_parents:
         found.append(
             f"{data.shared_parents} relaxations have frames in the training set and in another: "
@@ -233,7 +244,7 @@ def _warnings(card: TrainedCard, run: TrainedRun, data: TrainingData) -> list[st
             "smaller learning rate"
         )
     elif not run.finished:
-        found.append(f"stopped after {card.epochs} epochs by the walltime; the training can go on")
+        found.append(f"stopped by its walltime after epoch {card.done}; the training can go on")
     if card.best_epoch == 0:
         found.append("no epoch was better than the start")
     if card.errors and card.errors["train"].stress is None:

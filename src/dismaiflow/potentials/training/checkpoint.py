@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from dismaiflow.errors import DismaiError, one_line
+from dismaiflow.errors import DismaiError
 from dismaiflow.structures.files import write_bytes
 
 if TYPE_CHECKING:
@@ -83,14 +83,18 @@ class TrainingState:
 
         try:
             content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-            if content.pop("format") != _FORMAT:
-                raise ValueError("of another version of dismaiflow")
-            return cls(**content)
-        except Exception as error:  # noqa: BLE001  # whatever torch raises at foreign bytes
+            known = content.pop("format") == _FORMAT
+            state = cls(**content) if known else None
+        except Exception:  # noqa: BLE001  # whatever torch raises at foreign bytes
             raise DismaiError(
-                f"{source}: is no checkpoint of a training ({one_line(error)}); remove it to begin "
-                "anew"
+                f"{source}: is no checkpoint of a training, or a damaged one: remove it to begin "
+                "again"
             ) from None
+        if state is None:
+            raise DismaiError(
+                f"{source}: is of another version of dismaiflow: remove it to begin again"
+            )
+        return state
 
     def write(self, path: Path) -> None:
         """Write the file, then rename it into place; a DismaiError if the disk is full."""

@@ -10,9 +10,13 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from dismaiflow.errors import DismaiError
-from dismaiflow.potentials.machine_learning import check_periodic
 from dismaiflow.potentials.training.evaluation import GPA
-from dismaiflow.structures.frame_files import CARD_NAME, open_frames_folder, read_frames
+from dismaiflow.structures.frame_files import (
+    CARD_NAME,
+    NO_PARENT,
+    open_frames_folder,
+    read_frames,
+)
 from dismaiflow.structures.frames import LabelledFrames
 
 if TYPE_CHECKING:
@@ -53,6 +57,25 @@ class TrainingData:
         others = {p for name, f in self.sets.items() if name != "train" for p in f.parents}
         return len(train & others)
 
+    @property
+    def nameless(self) -> str | None:
+        """One line if frames do not name the relaxation they come from, else None."""
+        parents = [parent for frames in self.sets.values() for parent in frames.parents]
+        n = sum(map(_is_nameless, parents))
+        if not n:
+            return None
+        whole = n == len(parents)
+        return (
+            f"{'the' if whole else f'{n} of {len(parents)}'} frames do not name the relaxation "
+            f"they come from: the split is by frame{'' if whole else ' for them'}, so that near "
+            "copies of test frames may be trained on and errors look too small; write parent=NAME "
+            "into the comment lines"
+        )
+
+
+def _is_nameless(parent: str) -> bool:
+    return parent.startswith(NO_PARENT)
+
 
 def read_sets(
     paths: Sequence[Path], split: SplitKind | None = None, seed: int = 0
@@ -64,7 +87,8 @@ def read_sets(
     paths : sequence of Path
         Extended XYZ files, or folders with ``frames.json``. Several are joined.
     split : {"parent", "frame"}, optional
-        How files are split, by parent if nothing is said.
+        How files are split, by parent if nothing is said. A frame that names no parent is one of
+        its own; if none does, the split is one by frame, and is called so.
     seed : int
         Seed of the split.
 
@@ -78,8 +102,11 @@ def read_sets(
     Raises
     ------
     DismaiError
-        If there is nothing to read, folders and files are mixed, or there are too few frames.
+        If a path comes twice, folders and files are mixed, or there are too few frames.
     """
+    for place, path in enumerate(paths):
+        if path.resolve() in [other.resolve() for other in paths[:place]]:
+            raise DismaiError(f"{path}: is given twice, and would count twice; give it once")
     folders = [path for path in paths if path.is_dir()]
     if folders and len(folders) < len(paths):
         raise DismaiError("give extxyz files or folders of frames to train on, not both")
@@ -96,8 +123,11 @@ def read_sets(
             for name in names
         }
         return joined, opened[0].card.split if len(opened) == 1 else {"by": "folders"}
-    frames = LabelledFrames.concatenate([read_frames(path) for path in paths])
-    by: SplitKind = split or "parent"
+    parts: list[LabelledFrames] = []
+    for path in paths:
+        parts.append(read_frames(path, first=sum(map(len, parts))))
+    frames = LabelledFrames.concatenate(parts)
+    by: SplitKind = split or ("frame" if all(map(_is_nameless, frames.parents)) else "parent")
     return frames.split(by, seed=seed), {"by": by, "seed": seed}
 
 
@@ -170,24 +200,34 @@ def _check_numbers(name: str, frames: LabelledFrames) -> None:
     for index in range(len(frames)):
         atoms = structures.slice_of(index)
         for what, values in (
-            ("energy", frames.energies[index]),
-            ("forces", frames.forces[atoms]),
-            ("positions", structures.positions[atoms]),
-            ("cell", structures.cells[index]),
+            ("energy is no finite number", frames.energies[index]),
+            ("forces are not all finite numbers", frames.forces[atoms]),
+            ("positions are not all finite numbers", structures.positions[atoms]),
+            ("cell has components that are not finite", structures.cells[index]),
         ):
             if not np.isfinite(values).all():
                 raise DismaiError(
-                    f"frame {structures.ids[index]} of {name}: its {what} are not all finite "
-                    "numbers: leave it out or compute it again"
+                    f"{_frame(name, frames, index)}: its {what}: leave it out or compute it again"
                 )
         there = np.isfinite(frames.stresses[index])
         if there.any() and not there.all():
             raise DismaiError(
-                f"frame {structures.ids[index]} of {name}: some components of its stress are not "
-                "finite: give all nine or none"
+                f"{_frame(name, frames, index)}: some components of its stress are not finite: "
+                "give all nine or none"
             )
         if not structures.pbc[index].all():
-            check_periodic(structures.atoms(index))
+            raise DismaiError(
+                f"{_frame(name, frames, index)}: is not periodic in all directions, which graph "
+                "networks need: set pbc, with vacuum in the cell"
+            )
+
+
+def _frame(name: str, frames: LabelledFrames, index: int) -> str:
+    """Name a frame of a set: by parent and step, or by its place in the files, from 0."""
+    parent = frames.parents[index]
+    if _is_nameless(parent):
+        return f"frame {parent.removeprefix(NO_PARENT)} (counted from 0), of {name}"
+    return f"frame {frames.structures.ids[index]} of {name}"
 
 
 @dataclass(frozen=True, eq=False)

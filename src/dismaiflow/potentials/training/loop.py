@@ -127,7 +127,7 @@ def train(
             break
         longest = max(longest, loop.epoch())
         n_done += 1
-        report("training", 1, settings.epochs, "epochs")
+        report("training", 1, loop.total, "epochs")
     return TrainedRun(loop.finished, loop.state, loop.best())
 
 
@@ -164,7 +164,7 @@ class _Loop:
             return
         self._potential.load_state_dict(state.weights)
         self._optimizer.load_state_dict(state.optimizer)
-        report("training", state.epoch, settings.epochs, "epochs")
+        report("training", state.epoch, self.total, "epochs")
 
     @property
     def finished(self) -> bool:
@@ -172,6 +172,11 @@ class _Loop:
         hours = self._settings.hours
         used_up = hours is not None and self.state.seconds >= hours * 3600
         return self.state.epoch >= self._settings.epochs or used_up or self.state.diverged
+
+    @property
+    def total(self) -> int:
+        """Epochs that are wanted; those that are done if fewer are wanted now than before."""
+        return max(self._settings.epochs, self.state.epoch)
 
     def epoch(self) -> float:
         """Do one epoch and write the checkpoint; return the seconds that it took."""

@@ -21,6 +21,10 @@ _PANELS = {
     "loss": "loss",
 }
 
+#: What the two lines of a panel are.
+_LINES = {"train": "training", "val": "validation"}
+_LOSS_LINES = {"train": "training: eq. 7 (mean squares)", "val": "validation: L of Table S6"}
+
 #: Points of a parity panel; more only make the file larger.
 _MOST_POINTS = 20_000
 
@@ -30,11 +34,9 @@ def _figure(n_panels: int) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.4 * n_panels, 3.1))
+    # The margins are computed: labels of logarithmic axes differ much in width.
+    figure = Figure(figsize=(3.4 * n_panels, 3.1), layout="constrained")
     FigureCanvasAgg(figure)
-    # Fixed margins: to have them computed takes a second.
-    margins = {"left": 0.22 / n_panels, "right": 1 - 0.05 / n_panels, "wspace": 0.35}
-    figure.subplots_adjust(top=0.88, bottom=0.16, **margins)
     return figure, figure.subplots(1, n_panels, squeeze=False)[0]
 
 
@@ -46,15 +48,17 @@ def draw_curves(path: Path, history: Sequence[Row]) -> None:
     """
     figure, panels = _figure(len(_PANELS))
     for panel, (name, title) in zip(panels, _PANELS.items(), strict=True):
-        for kind in ("train", "val"):
+        for kind, label in (_LOSS_LINES if name == "loss" else _LINES).items():
             points = [(row["epoch"], row.get(f"{kind}_{name}")) for row in history]
             drawn = [(x, y) for x, y in points if x is not None and y is not None and y > 0]
             if drawn:
-                panel.plot(*zip(*drawn, strict=True), label=kind, marker=".", linewidth=1)
+                panel.plot(*zip(*drawn, strict=True), label=label, marker=".", linewidth=1)
                 panel.set_yscale("log")
         panel.set(xlabel="epoch", title=title)
+        panel.xaxis.get_major_locator().set_params(integer=True)
         panel.title.set_fontsize("medium")
-    panels[0].legend()
+        if name in ("energy", "loss"):
+            panel.legend(fontsize="small")
     figure.savefig(path, dpi=120)
 
 

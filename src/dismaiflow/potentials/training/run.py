@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from dismaiflow.potentials.training.network import choose_device
 from dismaiflow.structures.files import check_out_folder, explain_os_error
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dismaiflow.potentials.training.data import TrainingData
     from dismaiflow.potentials.training.settings import TrainingSettings
 
@@ -89,10 +92,23 @@ def train_to_folder(
     check_training(folder, data, settings, start, device)
     where = choose_device(device)
     origin = start_hash(start) if start else None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise explain_os_error(error, folder) from error
-    run = train(data, settings, folder, start, where, max_seconds)
-    card = write_trained(folder, run, data, settings, split, origin, where)
+    with _made(folder):
+        run = train(data, settings, folder, start, where, max_seconds)
+        card = write_trained(folder, run, data, settings, split, origin, where)
     return TrainedFolder(folder, card, run)
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder; remove all folders that were made if nothing came into them."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise explain_os_error(error, folder) from error
+        yield
+    finally:
+        for one in missing:
+            with contextlib.suppress(OSError):
+                one.rmdir()  # only if it is empty

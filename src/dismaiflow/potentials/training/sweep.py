@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
@@ -73,10 +74,12 @@ def sweep_settings(
     Raises
     ------
     DismaiError
-        If there is no pair, or one comes twice.
+        If there is no pair, one comes twice, or there is no time to train.
     """
     if not pairs or len(set(pairs)) < len(pairs):
         raise DismaiError("a sweep needs pairs of learning rate and batch size, each once")
+    if not 0 < hours < math.inf:
+        raise DismaiError(f"a sweep compares trained models: give hours above 0, not {hours:g}")
     epochs = _ENDLESS if settings.schedule == "constant" else settings.epochs
     shared = settings.model_copy(update={"hours": hours, "epochs": epochs})
     return {
