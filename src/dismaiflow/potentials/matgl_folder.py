@@ -139,8 +139,8 @@ def _checked_files(folder: Path) -> dict[str, Path]:
                 f"potential {shown!r}: {path.name} is missing; a folder that matgl saved holds "
                 f"{', '.join(MODEL_FILES)}"
             )
-    _check_description(shown, files["model.json"])
     need_modules(shown, "potentials", "torch", "matgl")
+    _check_description(shown, files["model.json"])
     return files
 
 
