@@ -189,6 +189,7 @@ def test_cross_validation_reports_noise(known: Known, method: Any) -> None:
         assert noisy.training.rmse == pytest.approx(left, rel=0.15)
 
 
+@pytest.mark.slow
 def test_errors_of_terms_are_the_spread_of_fits_to_other_noise(known: Known) -> None:
     """The bootstrap over parents estimates what fresh noise would do to the ordering energies."""
     noisy = known.fit(FitSettings("least-squares", n_bootstrap=60), NOISE)
