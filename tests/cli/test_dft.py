@@ -37,7 +37,7 @@ def test_inputs_of_every_calculation(dismai: Dismai, tmp_path: Path) -> None:
         "static/random-1",
     ]
     rows = [line.split() for line in ran.out.splitlines()]
-    region = next(row for row in rows if row and row[0].endswith("region/random-0"))
+    region = next(row for row in rows if row and row[0] == "region/random-0")
     assert region[1:] == ["46", "15", "gamma", "1", "x", "1", "x", "1", "Li_sv", "Cl", "O"]
     assert ["INCAR", "ENCUT", "374.3", "paper,", "section", "4.5,", "for", "lsc-lco"] in rows
     assert any(row[:3] == ["INCAR", "PREC", "Accurate"] and "choice:" in row for row in rows)

@@ -94,7 +94,8 @@ def test_a_search_with_two_workers_one_of_which_dies(
     seen = [structure for _, structure in notes(tmp_path / "notes")]
     # All but the structure that a worker was at when it died.
     assert len(seen) <= len(set(seen)) + 1
-    assert len({process for process, _ in notes(tmp_path / "notes")}) == 2
+    # Two, or three where the one that comes last found something left to do.
+    assert len({process for process, _ in notes(tmp_path / "notes")}) in (2, 3)
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ def inputs(
         lines.append(valence_fault(block) if fault is None else None)
         with new_folder(out_folder) as partial:
             rows = [
-                _write(spec, one, item, holds_c, (partial, out_folder), spec_only=fault is not None)
+                _write(spec, one, item, holds_c, partial, spec_only=fault is not None)
                 for one, item in prepared
             ]
     for line in dict.fromkeys(lines):
@@ -92,6 +92,7 @@ def inputs(
     _print_rows(("folder", "atoms", "free", "k-points", "potentials"), rows)
     if fault:
         _warn(f"POTCAR.spec written in the place of POTCAR: {fault}")
+    out.print(f"wrote {out_folder}", soft_wrap=True, markup=False)
     for title, group in setting_groups(spec, chosen, holds_c):
         out.print(f"\n[bold]{title}[/bold]")
         _print_rows(
@@ -150,24 +151,22 @@ def _write(
     stage: Stage,
     item: Prepared,
     fixed_c: bool | None,
-    folders: tuple[Path, Path],
+    folder: Path,
     spec_only: bool,
 ) -> tuple[str, ...]:
-    """Write and check the four files of a calculation, and return its row of the table.
-
-    The folders are the one to write to, and the one that it will be.
-    """
+    """Write and check the four files of a calculation, and return its row of the table."""
     from dismaiflow.dft.check import check_inputs
     from dismaiflow.dft.input_sets import generator_for
     from dismaiflow.dft.settings_table import settings_of
 
     settings = settings_of(spec, stage, item.phase, fixed_c)
-    folder, final = (path / stage / item.name for path in folders)
+    name = f"{stage}/{item.name}"
+    folder = folder / name
     generator = generator_for(spec, stage, item.phase, fixed_c)
     generator.get_input_set(item.structure, potcar_spec=spec_only).write_input(folder)
     found = check_inputs(folder, settings, item.free if stage == "region" else None)
     mesh = " x ".join(map(str, found.kpoints[1]))
-    row = (final, found.n_atoms, found.n_free, f"{found.kpoints[0]} {mesh}")
+    row = (name, found.n_atoms, found.n_free, f"{found.kpoints[0]} {mesh}")
     return (*map(str, row), " ".join(found.potentials))
 
 
