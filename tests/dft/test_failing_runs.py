@@ -91,7 +91,10 @@ def test_custodian_recovers(
     assert document.energy < clean_energy + SAME
     assert document.max_force is not None
     assert document.max_force <= 0.4
-    assert document.n_frames == document.n_steps
+    # What custodian saw late goes on for a while, and is left out: every step is accounted for.
+    left_out = document.n_absurd_steps + document.n_unconverged_steps
+    assert document.n_frames == document.n_steps - left_out
+    assert document.n_frames >= 3
     no_step_twice(store, document)
 
 
