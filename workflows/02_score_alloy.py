@@ -12,11 +12,11 @@ from pathlib import Path
 
 from jobflow import run_locally
 
-from dismaiflow.benchmark.collecting import store_generated
 from dismaiflow.benchmark.flows import ScoreAlloyMaker
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import ScoreDoc
 from dismaiflow.store import embedded_jobstore
+from dismaiflow.store.generated import store_generated
 from dismaiflow.store.structures import put_structures
 from dismaiflow.structures.dataset import open_dataset
 from dismaiflow.structures.read import read_structures

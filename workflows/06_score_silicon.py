@@ -13,7 +13,6 @@ from pathlib import Path
 
 from jobflow import run_locally
 
-from dismaiflow.benchmark.collecting import store_generated
 from dismaiflow.benchmark.maker import BenchmarkMaker
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import ScoreDoc
@@ -21,6 +20,7 @@ from dismaiflow.benchmark.structure_flows import RelaxationPlan
 from dismaiflow.potentials.names import open_potential
 from dismaiflow.potentials.store import put_potential
 from dismaiflow.store import embedded_jobstore
+from dismaiflow.store.generated import store_generated
 from dismaiflow.store.structures import put_structures
 from dismaiflow.structures.read import read_structures
 from dismaiflow.systems import get_system

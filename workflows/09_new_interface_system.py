@@ -15,7 +15,6 @@ from pathlib import Path
 import yaml
 from jobflow import run_locally
 
-from dismaiflow.benchmark.collecting import store_generated
 from dismaiflow.benchmark.maker import BenchmarkMaker
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import ScoreDoc
@@ -30,6 +29,7 @@ from dismaiflow.potentials.names import open_potential
 from dismaiflow.potentials.store import put_potential
 from dismaiflow.store import embedded_jobstore
 from dismaiflow.store.datasets import DatasetDoc, export_dataset
+from dismaiflow.store.generated import store_generated
 from dismaiflow.structures.files import check_out_folder
 from dismaiflow.systems import SystemSpec
 

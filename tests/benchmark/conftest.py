@@ -17,11 +17,11 @@ from maggma.stores import MemoryStore
 from monty.json import jsanitize
 
 from dismaiflow.alloy.system import AlloySystem
-from dismaiflow.benchmark.collecting import store_generated
 from dismaiflow.benchmark.protocol import ScoringProtocol
-from dismaiflow.benchmark.schemas import ControlsDoc, GeneratedSet, ScoreDoc
+from dismaiflow.benchmark.schemas import ControlsDoc, ScoreDoc
 from dismaiflow.store.blobs import MAX_BLOB_BYTES
 from dismaiflow.store.embedded import embedded_jobstore
+from dismaiflow.store.generated import GeneratedSet, store_generated
 from dismaiflow.store.structures import StructuresRef, put_structures
 from dismaiflow.structures.read import BadFrame
 from dismaiflow.structures.structure_set import StructureSet

@@ -10,13 +10,13 @@ from jobflow import JobStore
 
 from dismaiflow.alloy.flows import AlloyDatasetMaker
 from dismaiflow.benchmark import control_jobs
-from dismaiflow.benchmark.collecting import store_generated
 from dismaiflow.benchmark.control_jobs import SampleControlMaker
 from dismaiflow.benchmark.count_jobs import CountSetMaker
 from dismaiflow.benchmark.flows import AlloyControlsMaker, ScoreAlloyMaker
 from dismaiflow.benchmark.schemas import ControlsDoc, ScoreDoc
 from dismaiflow.campaigns.alloy import AlloyBenchmarkMaker
 from dismaiflow.models.registry import get_model
+from dismaiflow.store.generated import store_generated
 from dismaiflow.store.structures import get_structures
 from dismaiflow.structures.read import BadFrame
 from dismaiflow.structures.structure_set import StructureSet

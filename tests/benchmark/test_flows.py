@@ -11,12 +11,12 @@ from jobflow import Flow, JobStore, run_locally
 
 from dismaiflow.benchmark import count_jobs
 from dismaiflow.benchmark.alloy_analysis import AlloyAnalyser, AlloyCounts
-from dismaiflow.benchmark.collecting import store_generated
 from dismaiflow.benchmark.count_jobs import CountSetMaker
 from dismaiflow.benchmark.flows import AlloyControlsMaker, ScoreAlloyMaker
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import ControlsDoc, ScoreDoc
 from dismaiflow.progress import listening
+from dismaiflow.store.generated import store_generated
 from dismaiflow.store.structures import put_structures
 from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec, get_system

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
 
 from dismaiflow.benchmark.runs import example
-from dismaiflow.benchmark.schemas import CountedChunk, Failure, GeneratedSet
+from dismaiflow.benchmark.schemas import CountedChunk, Failure
 from dismaiflow.errors import BlobError
-from dismaiflow.store.blobs import get_blob, put_blob
-from dismaiflow.store.structures import get_chunk, put_structures
+from dismaiflow.store.blobs import get_blob
+from dismaiflow.store.generated import unreadable
+from dismaiflow.store.structures import get_chunk
 from dismaiflow.structures.read import BadFrame
 from dismaiflow.structures.structure_set import INDEX_LABEL
 
@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from dismaiflow.store.generated import GeneratedSet
     from dismaiflow.store.structures import StructuresRef
-    from dismaiflow.structures.structure_set import StructureSet
-
-#: Kind under which lists of unreadable frames are stored.
-UNREADABLE_KIND = "unreadable_frames"
 
 
 class PerStructure(Protocol):
@@ -58,49 +55,6 @@ class PerStructure(Protocol):
 
 
 Results = TypeVar("Results", bound=PerStructure)
-
-
-def store_generated(
-    jobstore: Any,
-    name: str,
-    structures: StructureSet,
-    chunk_size: int,
-    indices: NDArray[np.int64] | None = None,
-    unreadable: Sequence[BadFrame] = (),
-) -> GeneratedSet:
-    """Put structures to be scored into the store, with their places as labels.
-
-    Parameters
-    ----------
-    jobstore : JobStore
-        Connected.
-    name : str
-        Name of their source.
-    structures : StructureSet
-        Those that could be read, or were sampled.
-    chunk_size : int
-        Structures that one job counts.
-    indices : ndarray of int64, shape (n_structures,), optional
-        Place of each in the source; by default there were no others.
-    unreadable : sequence of BadFrame
-        The others.
-    """
-    places = np.arange(len(structures)) if indices is None else indices
-    blob = None
-    if unreadable:
-        frames = [[bad.index, bad.reason, bad.detail] for bad in unreadable]
-        blob = put_blob(jobstore, json.dumps(frames).encode(), UNREADABLE_KIND)
-    return GeneratedSet(
-        name=name,
-        structures=put_structures(
-            jobstore,
-            structures.with_labels(structures.labels | {INDEX_LABEL: places}),
-            chunk_size,
-            attached=[blob] if blob else [],
-        ),
-        n_frames=len(structures) + len(unreadable),
-        unreadable=blob,
-    )
 
 
 def collect_results(
@@ -141,13 +95,9 @@ def collect_results(
     done = [chunk for chunk in chunks or [] if chunk is not None]
     parts = [type(like).from_bytes(get_blob(jobstore, chunk.counts)) for chunk in done]
     counted = type(like).concatenate(parts) if parts else like.emptied()
-    unreadable: list[BadFrame] = []
-    if generated.unreadable is not None:
-        listed_there = json.loads(get_blob(jobstore, generated.unreadable))
-        unreadable = [BadFrame(*entry) for entry in listed_there]
     failed = [
         Failure(file=file, index=bad.index, reason=bad.reason, detail=bad.detail)
-        for bad in (*unreadable, *relaxed, *counted.bad)
+        for bad in (*unreadable(jobstore, generated), *relaxed, *counted.bad)
     ]
     # Whatever no job has told of was lost with its job, or before.
     told = {*counted.indices.tolist(), *(failure.index for failure in failed)}

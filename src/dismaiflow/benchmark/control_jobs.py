@@ -6,15 +6,19 @@ from dataclasses import dataclass
 
 from jobflow import Maker
 
-from dismaiflow.benchmark.collecting import collect_results, store_generated
+from dismaiflow.benchmark.collecting import collect_results
 from dismaiflow.benchmark.count_jobs import alloy_in_cell, first_chunk
 from dismaiflow.benchmark.jobs import build_scorer, expansion_hash
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.runs import count_reasons
-from dismaiflow.benchmark.schemas import ControlsDoc, CountedChunk, GeneratedSet
+from dismaiflow.benchmark.schemas import ControlsDoc, CountedChunk
 from dismaiflow.jobs import dismai_job
+from dismaiflow.models.base import Budget, ModelData
+from dismaiflow.models.checks import as_read
+from dismaiflow.models.jobs import scratch_folder
 from dismaiflow.models.registry import get_model
 from dismaiflow.store.blobs import current_jobstore
+from dismaiflow.store.generated import GeneratedSet, store_generated
 from dismaiflow.store.structures import StructuresRef, get_structures
 from dismaiflow.systems import SystemSpec
 
@@ -51,8 +55,13 @@ class SampleControlMaker(Maker):
         """
         jobstore = current_jobstore()
         model = get_model(control)
-        model.fit(get_structures(jobstore, reference), seed)
-        return store_generated(jobstore, control, model.sample(n, seed), self.chunk_size)
+        with scratch_folder("controls") as folder:
+            data = ModelData(get_structures(jobstore, reference))
+            model.fit(data, folder, seed=seed, budget=Budget())
+            found = as_read(model.sample(folder, n, seed=seed), n)
+        return store_generated(
+            jobstore, control, found.structures, self.chunk_size, found.indices, found.bad
+        )
 
 
 @dataclass

@@ -27,7 +27,12 @@ from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
+
+    #: What is given to all tasks, some structures as bytes, and their places.
+    AnalysisTask = tuple[Any, bytes, NDArray[np.int64]]
 
 #: Kind under which features are stored.
 FEATURES_KIND = "structure_features"
@@ -212,6 +217,23 @@ def _analyse_chunks(
         whole.select(kept), indices[kept], spec, protocol, f"analysing {role}", total
     )
     features.bad.extend(bad)
+    return store_features(jobstore, features, lost)
+
+
+def store_features(
+    jobstore: Any, features: StructureFeatures, lost: Sequence[str] = ()
+) -> list[CountedChunk]:
+    """Store features in pieces that a blob holds.
+
+    Parameters
+    ----------
+    jobstore : JobStore
+        Connected.
+    features : StructureFeatures
+        Features; what is bad goes with the first piece.
+    lost : sequence of str
+        Why structures could not be read.
+    """
     pieces = []
     for first in range(0, max(len(features), 1), _IN_A_BLOB):
         chosen = np.arange(first, min(first + _IN_A_BLOB, len(features)))
@@ -219,7 +241,7 @@ def _analyse_chunks(
         if first == 0:
             piece.bad.extend(features.bad)
         blob = put_blob(jobstore, piece.to_bytes(), FEATURES_KIND)
-        told = lost if first == 0 else []
+        told = list(lost) if first == 0 else []
         pieces.append(
             CountedChunk(counts=blob, n_counted=len(piece), n_failed=len(piece.bad), lost=told)
         )
@@ -252,23 +274,46 @@ def analyse_structures(
     StructureFeatures
         Structures that cannot be analysed are among its ``bad``.
     """
+    given = (spec.to_yaml(), protocol)
+    return analyse_in_processes(_analyse_task, given, structures, indices, task, total)
+
+
+def analyse_in_processes(
+    function: Callable[[AnalysisTask], bytes],
+    given: Any,
+    structures: StructureSet,
+    indices: NDArray[np.int64],
+    task: str,
+    total: int | None = None,
+) -> StructureFeatures:
+    """Let a function analyse structures, a few at a time, on all cores that may be used.
+
+    Parameters
+    ----------
+    function : callable
+        Of a module; takes ``given``, some structures as bytes and their places, and returns
+        `StructureFeatures` as bytes (see `analyse_each`).
+    given : object
+        What it needs to know; can be pickled.
+    structures, indices, task, total
+        As for `analyse_structures`.
+    """
     n = len(structures)
     n_total = n if total is None else total
     report(task, 0, n_total, "structures")
-    yaml = spec.to_yaml()
     starts = range(0, n, _AT_ONCE)
-    tasks = []
+    tasks: list[AnalysisTask] = []
     for first in starts:
         chosen = np.arange(first, min(first + _AT_ONCE, n))
-        tasks.append((yaml, protocol, structures.select(chosen).to_bytes(), indices[chosen]))
+        tasks.append((given, structures.select(chosen).to_bytes(), indices[chosen]))
     cores = load_settings().PROCESSES or available_cores()
     n_processes = min(cores, len(tasks)) if n >= _WORTH_PROCESSES else 1
     parts = [StructureFeatures.from_rows([], [])]
-    for number, found in run_parallel(_analyse_task, tasks, max(n_processes, 1)):
+    for number, found in run_parallel(function, tasks, max(n_processes, 1)):
         if isinstance(found, LostTask):
-            size = len(tasks[number][3])
+            size = len(tasks[number][2])
             reason = found.reason
-            lost = [BadFrame(int(i), "analysis_failed", reason) for i in tasks[number][3]]
+            lost = [BadFrame(int(i), "analysis_failed", reason) for i in tasks[number][2]]
             parts.append(StructureFeatures.from_rows([], lost))
         else:
             part = StructureFeatures.from_bytes(found)
@@ -278,16 +323,31 @@ def analyse_structures(
     return StructureFeatures.concatenate(parts)
 
 
-def _analyse_task(task: tuple[str, ScoringProtocol, bytes, NDArray[np.int64]]) -> bytes:
-    """Analyse some structures in a process."""
-    yaml, protocol, data, indices = task
-    analyser = _analyser(yaml, protocol)
+def analyse_each(
+    analyse: Callable[..., dict[str, NDArray[Any]]], data: bytes, indices: NDArray[np.int64]
+) -> bytes:
+    """Analyse the structures of a task one by one; what cannot be analysed is among the bad.
+
+    Parameters
+    ----------
+    analyse : callable
+        Takes atomic numbers, positions (Å) and cell (Å) of a structure and returns its features.
+    data : bytes
+        Of a `StructureSet`.
+    indices : ndarray of int64
+        Places of its structures.
+
+    Returns
+    -------
+    bytes
+        Of `StructureFeatures`.
+    """
     structures = StructureSet.from_bytes(data)
     rows, bad = [], []
     for i, place in enumerate(indices.tolist()):
         part = structures.slice_of(i)
         try:
-            found = analyser.analyse(
+            found = analyse(
                 structures.numbers[part], structures.positions[part], structures.cells[i]
             )
         except DismaiError as error:
@@ -295,6 +355,12 @@ def _analyse_task(task: tuple[str, ScoringProtocol, bytes, NDArray[np.int64]]) -
             continue
         rows.append((place, found))
     return StructureFeatures.from_rows(rows, bad).to_bytes()
+
+
+def _analyse_task(task: AnalysisTask) -> bytes:
+    """Analyse some structures in a process."""
+    given, data, indices = task
+    return analyse_each(_analyser(*given).analyse, data, indices)
 
 
 @lru_cache(maxsize=4)

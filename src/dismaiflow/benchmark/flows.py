@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from jobflow import OutputReference
 
     from dismaiflow.benchmark.protocol import ScoringProtocol
-    from dismaiflow.benchmark.schemas import ControlsDoc, GeneratedSet
+    from dismaiflow.benchmark.schemas import ControlsDoc
+    from dismaiflow.store.generated import GeneratedSet
     from dismaiflow.store.structures import StructuresRef
     from dismaiflow.systems import SystemSpec
 
@@ -56,6 +57,7 @@ class ScoreAlloyMaker(Maker):
         reference_name: str = "reference",
         model: str = "unnamed",
         controls: ControlsDoc | OutputReference | None = None,
+        role: str = "generated",
     ) -> Flow:
         """Build the flow.
 
@@ -73,6 +75,8 @@ class ScoreAlloyMaker(Maker):
             What to call them.
         controls : ControlsDoc, optional
             Scores of the controls, to stand beside the score.
+        role : {"generated", "control"}
+            Whether a control has made the structures; see `CountChunkMaker`.
 
         Returns
         -------
@@ -92,7 +96,7 @@ class ScoreAlloyMaker(Maker):
                 protocol,
                 one.structures,
                 reference,
-                "generated",
+                role,
                 f"generated {number}",
             )
             jobs.append(job)

@@ -20,17 +20,12 @@ from dismaiflow.benchmark.runs import (
     common_fields,
     example,
 )
-from dismaiflow.benchmark.schemas import (
-    ControlsDoc,
-    CountedChunk,
-    GeneratedSet,
-    Provenance,
-    ScoreDoc,
-)
+from dismaiflow.benchmark.schemas import ControlsDoc, CountedChunk, Provenance, ScoreDoc
 from dismaiflow.errors import DismaiError
 from dismaiflow.jobs import dismai_job
 from dismaiflow.metrics.bootstrap import SEED as BOOTSTRAP_SEED
 from dismaiflow.store.blobs import current_jobstore, get_blob
+from dismaiflow.store.generated import GeneratedSet
 from dismaiflow.store.structures import StructuresRef
 from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dismaiflow.benchmark.protocol import ScoringProtocol
-    from dismaiflow.benchmark.schemas import ControlsDoc, GeneratedSet
+    from dismaiflow.benchmark.schemas import ControlsDoc
     from dismaiflow.benchmark.structure_flows import RelaxationPlan
+    from dismaiflow.store.generated import GeneratedSet
     from dismaiflow.store.structures import StructuresRef
     from dismaiflow.systems import SystemSpec
 
@@ -71,6 +72,7 @@ class BenchmarkMaker(Maker):
         own_cells: bool = False,
         marks: Sequence[str] = (),
         high: GeneratedSet | None = None,
+        role: str = "generated",
     ) -> Flow:
         """Build the flow.
 
@@ -94,6 +96,8 @@ class BenchmarkMaker(Maker):
             Of interfaces and amorphous systems: see `ScoreStructuresMaker.make`.
         high : GeneratedSet, optional
             Of interfaces: structures above the cut of the energy, one of the controls.
+        role : {"generated", "control"}
+            Of alloys: whether a control has made the structures.
 
         Returns
         -------
@@ -108,7 +112,15 @@ class BenchmarkMaker(Maker):
         if spec.kind == "alloy":
             _check_alloy(spec, relaxation, own_cells)
             return self._alloy(
-                spec, protocol, reference, generated, reference_name, model, controls, validation
+                spec,
+                protocol,
+                reference,
+                generated,
+                reference_name,
+                model,
+                controls,
+                validation,
+                role,
             )
         before: list[Flow] = []
         beside: Any = controls or None
@@ -147,6 +159,7 @@ class BenchmarkMaker(Maker):
         model: str,
         controls: ControlsDoc | bool,
         validation: GeneratedSet | None,
+        role: str,
     ) -> Flow:
         beside: Any = controls or None
         before: list[Flow] = []
@@ -154,7 +167,7 @@ class BenchmarkMaker(Maker):
             before = [self.alloy_controls_maker.make(spec, [protocol], reference, validation)]
             beside = before[0].output[protocol.key]
         score = self.alloy_maker.make(
-            spec, protocol, reference, generated, reference_name, model, beside
+            spec, protocol, reference, generated, reference_name, model, beside, role
         )
         return Flow([*before, score], output=score.output, name=score.name) if before else score
 

@@ -28,7 +28,7 @@ from dismaiflow.errors import DismaiError
 from dismaiflow.systems.fields import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 #: The rule in one sentence, for captions.
 RULE = (
@@ -94,18 +94,38 @@ def ranks(system: str, extra: Mapping[str, Mapping[str, float | None]] | None = 
         raise DismaiError(f"no published table: {suggestion(system, published_systems())}")
     distances = [metric for metric in table.metrics if metric.startswith("d_")]
     known = {row.model: {m: v["value"] for m, v in row.metrics.items()} for row in table.rows}
-    entries = [(name, False, _key(known.get(name, {}), distances)) for name in MODELS]
-    entries += [(name, True, _key(values, distances)) for name, values in (extra or {}).items()]
-    found = []
-    for name, new, key in entries:
-        better = sum(other < key for *_, other in entries)
-        rank = len(entries) if key == _NOT_GENERATED else better + 1
-        found.append(Rank(name, rank, new=new))
+    entries = [(name, False, order_key(known.get(name, {}), distances)) for name in MODELS]
+    entries += [
+        (name, True, order_key(values, distances)) for name, values in (extra or {}).items()
+    ]
+    places = places_of([key for *_, key in entries])
+    found = [
+        Rank(name, rank, new=new) for (name, new, _), rank in zip(entries, places, strict=True)
+    ]
     return sorted(found, key=lambda rank: rank.rank)
 
 
-def _key(values: Mapping[str, float | None], distances: list[str]) -> tuple[int, float]:
-    """Return what models are ordered by: class of failures, mean logarithm of the distances."""
+def places_of(keys: Sequence[tuple[int, float]]) -> list[int]:
+    """Return the rank of each `order_key` among them, from 1; equal ones share one.
+
+    What could not be generated shares the last rank.
+    """
+    return [
+        len(keys) if key == _NOT_GENERATED else 1 + sum(other < key for other in keys)
+        for key in keys
+    ]
+
+
+def order_key(values: Mapping[str, float | None], distances: Sequence[str]) -> tuple[int, float]:
+    """Return what models are ordered by: class of failures, mean logarithm of the distances.
+
+    Parameters
+    ----------
+    values : mapping of str to float or None
+        Metrics of a model.
+    distances : sequence of str
+        Which of them are distances.
+    """
     logarithms = []
     for metric in distances:
         value = values.get(metric)

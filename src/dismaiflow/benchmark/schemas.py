@@ -11,7 +11,6 @@ from dismaiflow.benchmark.findings import Findings, Histogram
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.published import PublishedComparison
 from dismaiflow.potentials.base import PotentialCard
-from dismaiflow.store.structures import StructuresRef
 from dismaiflow.structures.dataset import package_versions
 
 #: Failed structures listed one by one; all are counted.
@@ -25,27 +24,6 @@ class Failure(BaseModel):
     index: int = Field(description="place in that file, from 0")
     reason: str
     detail: str = ""
-
-
-class GeneratedSet(BaseModel):
-    """Structures to be scored, in the store.
-
-    Parameters
-    ----------
-    name : str
-        Name of their source, for people.
-    structures : StructuresRef
-        Those that could be read; the label ``index`` tells their place in the source.
-    n_frames : int
-        Frames in the source, readable or not.
-    unreadable : str, optional
-        Blob that lists those that could not be read; no number of them makes a document too large.
-    """
-
-    name: str
-    structures: StructuresRef
-    n_frames: int
-    unreadable: str | None = None
 
 
 class CountedChunk(BaseModel):

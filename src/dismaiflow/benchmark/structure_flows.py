@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from jobflow import OutputReference
 
     from dismaiflow.benchmark.protocol import ScoringProtocol
-    from dismaiflow.benchmark.schemas import ControlsDoc, GeneratedSet
+    from dismaiflow.benchmark.schemas import ControlsDoc
+    from dismaiflow.store.generated import GeneratedSet
     from dismaiflow.store.structures import StructuresRef
     from dismaiflow.systems import SystemSpec
 

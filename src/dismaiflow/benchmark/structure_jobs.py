@@ -19,13 +19,7 @@ from dismaiflow.benchmark.runs import (
     count_reasons,
     example,
 )
-from dismaiflow.benchmark.schemas import (
-    AnalysedSet,
-    ControlsDoc,
-    GeneratedSet,
-    Provenance,
-    ScoreDoc,
-)
+from dismaiflow.benchmark.schemas import AnalysedSet, ControlsDoc, Provenance, ScoreDoc
 from dismaiflow.benchmark.structure_analysis import AnalysisPlan, analysis_hash
 from dismaiflow.benchmark.structure_features import StructureFeatures
 from dismaiflow.benchmark.structure_findings import SetEnergies, collect_findings
@@ -36,6 +30,7 @@ from dismaiflow.metrics.bootstrap import SEED as BOOTSTRAP_SEED
 from dismaiflow.potentials.schemas import RelaxedDoc
 from dismaiflow.potentials.table import RelaxationTable
 from dismaiflow.store.blobs import current_jobstore, get_blob
+from dismaiflow.store.generated import GeneratedSet
 from dismaiflow.store.structures import StructuresRef
 from dismaiflow.structures.checks import Expectation
 from dismaiflow.structures.read import BadFrame

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from jobflow import Flow, Job, Maker
 
 from dismaiflow.alloy.flows import AlloyDatasetMaker
-from dismaiflow.benchmark.collecting import store_generated
 from dismaiflow.benchmark.flows import NO_PROTOCOL, AlloyControlsMaker
 from dismaiflow.benchmark.protocol import ScoringProtocol
-from dismaiflow.benchmark.schemas import GeneratedSet
 from dismaiflow.jobs import dismai_job
 from dismaiflow.store.blobs import current_jobstore
+from dismaiflow.store.generated import GeneratedSet, store_generated
 from dismaiflow.store.structures import StructuresRef, get_structures
 
 if TYPE_CHECKING:

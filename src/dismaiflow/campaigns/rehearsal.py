@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from jobflow import Flow, Maker, OnMissing, Response
 from pydantic import BaseModel, Field
 
-from dismaiflow.benchmark.collecting import store_generated
 from dismaiflow.benchmark.maker import BenchmarkMaker
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.schemas import ControlsDoc, ScoreDoc
@@ -32,6 +31,7 @@ from dismaiflow.potentials.training_jobs import TrainedDoc, TrainPotentialMaker
 from dismaiflow.store.blobs import current_jobstore
 from dismaiflow.store.datasets import DatasetDoc
 from dismaiflow.store.frames import FramesDoc
+from dismaiflow.store.generated import store_generated
 from dismaiflow.structures.dataset import package_versions
 from dismaiflow.systems import SystemSpec
 

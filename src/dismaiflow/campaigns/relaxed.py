@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jobflow import Flow, Job, Maker, Response
 
-from dismaiflow.benchmark.collecting import store_generated
 from dismaiflow.benchmark.flows import VALIDATION_CONTROL
 from dismaiflow.benchmark.held_out import HIGH_CONTROL, held_out
 from dismaiflow.benchmark.protocol import ScoringProtocol
@@ -20,6 +19,7 @@ from dismaiflow.jobs import dismai_job, ended_by
 from dismaiflow.potentials.store import PotentialRef
 from dismaiflow.store.blobs import current_jobstore
 from dismaiflow.store.datasets import DatasetDoc
+from dismaiflow.store.generated import store_generated
 from dismaiflow.store.structures import get_structures
 from dismaiflow.systems import SystemSpec
 

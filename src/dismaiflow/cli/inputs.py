@@ -12,11 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jobflow import JobStore
-    from pydantic import ValidationError
 
-    from dismaiflow.benchmark.schemas import ControlsDoc, GeneratedSet
+    from dismaiflow.store.generated import GeneratedSet
     from dismaiflow.store.structures import StructuresRef
-    from dismaiflow.structures.dataset import Dataset, DatasetCard
+    from dismaiflow.structures.dataset import Dataset
     from dismaiflow.structures.structure_set import StructureSet
     from dismaiflow.systems import SystemSpec
 
@@ -175,7 +174,7 @@ def read_generated(paths: list[Path], store: JobStore, chunk_size: int) -> list[
     DismaiError
         If a file cannot be split into frames.
     """
-    from dismaiflow.benchmark.collecting import store_generated
+    from dismaiflow.store.generated import store_generated
     from dismaiflow.structures.read import read_structures
 
     sets = []
@@ -188,30 +187,3 @@ def read_generated(paths: list[Path], store: JobStore, chunk_size: int) -> list[
             store_generated(store, name, found.structures, chunk_size, found.indices, found.bad)
         )
     return sets
-
-
-def card_controls(card: DatasetCard) -> dict[str, ControlsDoc]:
-    """Return the control scores that a card carries, by protocol key.
-
-    Raises
-    ------
-    DismaiError
-        If somebody has changed them.
-    """
-    from pydantic import ValidationError
-
-    from dismaiflow.benchmark.schemas import ControlsDoc
-
-    try:
-        return {key: ControlsDoc.model_validate(c) for key, c in card.controls.items()}
-    except ValidationError as error:
-        raise DismaiError(
-            f"dataset of {card.system}: the controls on its card cannot be read "
-            f"({first_problem(error)}); make the dataset again"
-        ) from error
-
-
-def first_problem(error: ValidationError) -> str:
-    """Say where a document is wrong, and how."""
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")

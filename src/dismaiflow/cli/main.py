@@ -13,15 +13,19 @@ from dismaiflow.cli import (
     dataset,
     dft,
     launchpad,
+    leaderboard,
     models,
     potential,
     quickstart,
+    region,
     rehearse,
     report,
     results,
     runs,
     score,
+    study,
     systems,
+    train,
 )
 from dismaiflow.cli.console import fail
 from dismaiflow.errors import DismaiError
@@ -43,6 +47,11 @@ app = typer.Typer(
 app.command("quickstart")(quickstart.quickstart)
 app.command("dataset")(dataset.dataset)
 app.command("score")(score.score)
+app.command("train")(train.train)
+app.command("generate")(train.generate)
+app.command("study")(study.study)
+app.command("leaderboard")(leaderboard.leaderboard)
+app.command("region")(region.region)
 app.command("report")(report.report)
 app.command("rehearse")(rehearse.rehearse)
 app.add_typer(systems.app, name="systems")

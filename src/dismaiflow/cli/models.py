@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,8 +13,14 @@ from dismaiflow.errors import DismaiError
 
 app = typer.Typer(help="The generative models that are known.", no_args_is_help=True)
 
+#: Seconds that a model may train when it is checked.
+_CHECK_SECONDS = 20.0
+
 NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="A registered name, or module:Class.")
+    str,
+    typer.Argument(
+        metavar="NAME", help="A registered name, module:Class, FILE.py:Class or a YAML file."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -54,13 +61,26 @@ def show(name: NameArgument) -> None:
 @app.command()
 def check(name: NameArgument) -> None:
     """Check that a model can be made, fitted and sampled, on two tiny structures."""
+    import tempfile
+
     import numpy as np
 
+    from dismaiflow.models.base import Budget, ModelData
+    from dismaiflow.models.checks import as_read
     from dismaiflow.models.registry import get_model
     from dismaiflow.structures.structure_set import StructureSet
 
     model = get_model(name)
     positions = np.array([[[0.0, 0, 0], [1.8, 1.8, 0]], [[0.0, 0, 0], [1.8, 0, 1.8]]])
-    model.fit(StructureSet.uniform([[26, 28], [28, 26]], positions, 3.6 * np.eye(3)), seed=0)
-    sampled = model.sample(3, seed=1)
-    out.print(f"{name}: fitted, and sampled {len(sampled)} structures")
+    train = StructureSet.uniform([[26, 28], [28, 26]], positions, 3.6 * np.eye(3))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        with Budget(_CHECK_SECONDS).listening() as budget:
+            result = model.fit(ModelData(train), folder, seed=0, budget=budget)
+        if result is not None and not result.finished:
+            out.print(f"{name}: trained for {result.step} steps, and can go on later")
+            return
+        sampled = as_read(model.sample(folder, 3, seed=1), 3)
+    if sampled.bad:
+        raise DismaiError(f"{name}: sampled {len(sampled.structures)} of 3 structures")
+    out.print(f"{name}: fitted, and sampled {len(sampled.structures)} structures")

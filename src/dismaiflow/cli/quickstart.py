@@ -10,7 +10,7 @@ import typer
 from dismaiflow.cli.console import MAX_SEED, out
 from dismaiflow.cli.dataset import check_targets, make_datasets
 from dismaiflow.cli.dataset_options import alloy_maker
-from dismaiflow.cli.inputs import card_controls, find_system
+from dismaiflow.cli.inputs import find_system
 from dismaiflow.cli.submitting import Submit, Tags, check_place, open_place, submit_flow
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def quickstart(
 
 def _report(cards: list[DatasetCard], folder: Path) -> None:
     """Write the report, and print its tables and what to do next."""
+    from dismaiflow.benchmark.question import card_controls
     from dismaiflow.report.html import write_report
     from dismaiflow.report.tables import controls_table, dataset_table
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dismaiflow.cli.console import out
-from dismaiflow.cli.inputs import card_controls, first_problem
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import DismaiError, first_problem
 
 if TYPE_CHECKING:
     from dismaiflow.benchmark.schemas import ScoreDoc
@@ -22,6 +21,7 @@ def report(
     ],
 ) -> None:
     """Write report.html of everything in a folder: its scores and its datasets."""
+    from dismaiflow.benchmark.question import card_controls
     from dismaiflow.report.html import write_report
 
     if not run.is_dir():

@@ -239,7 +239,7 @@ def _read(results: ResultsStore, title: str, uuids: dict[str, list[str]]) -> Fou
     from pydantic import ValidationError
 
     from dismaiflow.benchmark.schemas import ControlsDoc, ScoreDoc
-    from dismaiflow.cli.inputs import first_problem
+    from dismaiflow.errors import first_problem
     from dismaiflow.store.datasets import DatasetDoc
 
     found = Found(title, uuids=uuids)

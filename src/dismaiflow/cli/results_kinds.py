@@ -1,4 +1,4 @@
-"""What DFT, training and rehearsals leave in a store: read, drawn as tables, written as folders."""
+"""What DFT, trainings and studies leave in a store: read, drawn as tables, written as folders."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ SCHEMAS = {
     "active_learning": "dismaiflow.campaigns.active_schemas:ActiveLearningDoc",
     "fitted_expansion": "dismaiflow.alloy.fit_schemas:FittedExpansionDoc",
     "rehearsal": "dismaiflow.campaigns.rehearsal:RehearsalDoc",
+    "trained_model": "dismaiflow.models.schemas:TrainedModelDoc",
+    "study": "dismaiflow.campaigns.study_schemas:StudyDoc",
+    "region_evaluation": "dismaiflow.benchmark.region_schemas:RegionEvaluationDoc",
     "dft_run": "dismaiflow.dft.schemas:RunDoc",
 }
 
@@ -219,6 +222,33 @@ def _run_table(document: Any) -> Table:
     return _facts(f"relaxation of {document.parent}", facts)
 
 
+def _model_table(document: Any) -> Table:
+    facts = {
+        "settings": document.choice.settings,
+        "seed": document.seed,
+        "steps": document.step,
+        "epochs": document.epoch,
+        "seconds": document.seconds,
+        "jobs": document.n_launches,
+        "device": document.device,
+        "losses": document.losses,
+        "files": len(document.files),
+    }
+    return _facts(f"model {document.model} of {document.system}", facts)
+
+
+def _study_table(document: Any) -> RenderableType:
+    from dismaiflow.report.study_tables import study_table
+
+    return study_table(document, {})
+
+
+def _region_table(document: Any) -> RenderableType:
+    from dismaiflow.report.region_section import region_table
+
+    return region_table(document)
+
+
 _TABLES = {
     "frames": _frames_table,
     "trained_potential": _trained_table,
@@ -227,6 +257,9 @@ _TABLES = {
     "active_learning": _active_table,
     "fitted_expansion": _expansion_table,
     "rehearsal": _rehearsal_table,
+    "trained_model": _model_table,
+    "study": _study_table,
+    "region_evaluation": _region_table,
     "dft_run": _run_table,
 }
 
@@ -242,8 +275,8 @@ def write_documents(jobstore: JobStore, documents: Documents, folder: Path) -> d
         By kind, `OF_RUNS` without ``rehearsal``.
     folder : Path
         There: ``frames`` and ``potential``, with names behind them where there are several;
-        ``training_sweep.json``, ``committee.json``, ``active_learning.json``; ``expansion.json``
-        with its figure. Of active learning only the potentials of its last round are written.
+        ``training_sweep.json``, ``committee.json``, ``active_learning.json``,
+        ``region_evaluation.json``; ``expansion.json`` with its figure. Of active learning only the potentials of its last round are written.
 
     Returns
     -------
@@ -267,7 +300,7 @@ def write_documents(jobstore: JobStore, documents: Documents, folder: Path) -> d
         names = [one.potential.name.removeprefix("matgl:") for one in trained]
         for place, document in _places("potential", names, trained):
             export_trained(jobstore, document, folder / place)
-    for kind in ("training_sweep", "committee", "active_learning"):
+    for kind in ("training_sweep", "committee", "active_learning", "region_evaluation"):
         for place, document in _places(kind, [one.system for one in documents.get(kind, [])],
                                        documents.get(kind, [])):  # fmt: skip
             text = document.model_dump_json(indent=1)
@@ -279,7 +312,23 @@ def write_documents(jobstore: JobStore, documents: Documents, folder: Path) -> d
         text = json.dumps(document.expansion, indent=1) + "\n"
         (folder / f"{place}.json").write_text(text, encoding="utf-8")
         draw_fit(document, folder / f"{place}.png")
-    return {"training set": len(frames), "potential": len(trained), "expansion": len(fits)}
+    counts = {"training set": len(frames), "potential": len(trained), "expansion": len(fits)}
+    return counts | _write_models(jobstore, documents, folder)
+
+
+def _write_models(jobstore: JobStore, documents: Documents, folder: Path) -> dict[str, int]:
+    """Write studies, and trained models that are no controls."""
+    studies = documents.get("study", [])
+    for place, document in _places("study", [one.system for one in studies], studies):
+        from dismaiflow.report.study_folder import write_study
+
+        write_study(jobstore, document, folder if len(studies) == 1 else folder / place)
+    models = [one for one in documents.get("trained_model", []) if not one.card.get("is_control")]
+    for place, document in _places("model", [one.model for one in models], models):
+        from dismaiflow.models.folder import export_model
+
+        export_model(jobstore, document, folder / place)
+    return {"study": len(studies), "model": len(models)}
 
 
 def _kept_potentials(documents: Documents) -> list[Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dismaiflow.cli.console import one_of, out
+from dismaiflow.cli.console import out
 from dismaiflow.cli.inputs import (
     find_system,
     read_generated,
@@ -18,9 +18,9 @@ from dismaiflow.cli.potentials import check_device
 from dismaiflow.cli.run import run_flow
 from dismaiflow.cli.scoring import (
     Moving,
-    Question,
-    build_flow,
+    control_sizes,
     open_for,
+    scoring_protocol,
     store_potential,
     try_potential,
 )
@@ -30,7 +30,6 @@ from dismaiflow.errors import DismaiError
 if TYPE_CHECKING:
     from jobflow import Flow
 
-    from dismaiflow.benchmark.protocol import ScoringProtocol
     from dismaiflow.benchmark.schemas import ScoreDoc
     from dismaiflow.cli.run import FinishedRun
     from dismaiflow.structures.dataset import Dataset
@@ -99,8 +98,10 @@ def score(
     from dismaiflow.structures.files import check_out_folder
 
     check_place(out_dir, submit)
+    from dismaiflow.benchmark.question import Question, build_flow
+
     spec = find_system(system)
-    chosen = _protocol(spec.kind, protocol, alignment)
+    chosen = scoring_protocol(spec.kind, protocol, alignment)
     moving = Moving(potential, relaxed, device)
     opened = open_for(spec, moving)
     if not submit:
@@ -126,6 +127,7 @@ def score(
             sets,
             reference_name(reference),
             name or generated[0].stem,
+            sizes=control_sizes(),
             with_controls=controls,
             own_cells=generated_lattice,
             device=device,
@@ -180,12 +182,3 @@ def _result(done: FinishedRun, flow: Flow, first: Path) -> ScoreDoc:
             f"structure {failed.index}: {failed.detail}"
         )
     return document
-
-
-def _protocol(kind: str, name: str, alignment: str | None) -> ScoringProtocol:
-    from dismaiflow.benchmark.protocol import PUBLISHED_ALIGNMENTS, ScoringProtocol
-
-    one_of("--protocol", name, ("published", "corrected"))
-    if alignment is not None:
-        one_of("--alignment", alignment, PUBLISHED_ALIGNMENTS)
-    return ScoringProtocol.for_kind(kind, cast("Any", name), cast("Any", alignment))

@@ -2,8 +2,10 @@
 
 Each slab is a template. Where it lies in a structure is found from the overlap of the smeared
 densities of template and structure, species by species, for all displacements at once (a Fourier
-convolution in the periodic cell). Then the sites of both templates are assigned to atoms, and what
-is left is the region. Neither the order of the atoms nor the origin of the cell matters.
+convolution in the periodic cell). Slabs bound an interface: an atom beyond them counts against a
+place as much as an empty site does, since a disordered region can look more like a thin film than
+the film itself once that is rebuilt. Then the sites of both templates are assigned to atoms, and
+what is left is the region. Neither the order of the atoms nor the origin of the cell matters.
 """
 
 from __future__ import annotations
@@ -31,8 +33,12 @@ SITE_RADIUS = 1.0
 #: What an atom of another species costs at a site, Å^2, beside its squared distance.
 SPECIES_COST = 0.5
 
-#: Cost of a site without an atom, above all others.
-_NO_ATOM = 10.0 * (SITE_RADIUS**2 + SPECIES_COST)
+#: How far atoms of relaxed slabs may be from their sites and still be theirs, Å: the crystal is
+#: rebuilt beside the region, and the atoms that left its sites are not the region's.
+RELAXED_RADIUS = 2.0
+
+#: Cost of a site without an atom, Å^2, above all others.
+_NO_ATOM = 100.0
 
 #: Spacing of the grid on which densities overlap, and their width, Å.
 GRID_SPACING = 0.6
@@ -40,6 +46,9 @@ SMEARING = 0.5
 
 #: By what share of the overlap a film counts less at the full height of the cell.
 _CLOSER = 0.02
+
+#: Atoms may lie so far beyond the outer planes of the slabs and count as theirs, Å.
+_BUCKLING = 1.0
 
 #: Rounds in which a template is moved onto the atoms that its sites have found.
 _REFINEMENTS = 3
@@ -72,6 +81,9 @@ class Membership:
         Widest gap along c without an atom, Å.
     outside : int
         Atoms of the region that lie beyond the planes that bound it, by more than 0.5 Å.
+    lost : float
+        Share of all sites of the slabs whose atom lies farther than `SITE_RADIUS` away, is of
+        another species (in the top plane of the substrate it may be), or is missing.
     """
 
     region: NDArray[np.bool_]
@@ -88,6 +100,7 @@ class Membership:
     displacement: float
     vacuum: float
     outside: int
+    lost: float
 
 
 class _Frame(NamedTuple):
@@ -106,7 +119,11 @@ class _Found(NamedTuple):
 
 
 def find_regions(
-    numbers: ArrayLike, positions: ArrayLike, cell: ArrayLike, host: Host
+    numbers: ArrayLike,
+    positions: ArrayLike,
+    cell: ArrayLike,
+    host: Host,
+    radius: float = SITE_RADIUS,
 ) -> Membership:
     """Tell region, substrate and film of a structure apart.
 
@@ -124,6 +141,9 @@ def find_regions(
         Cell vectors as rows, Å; the third along the surface normal.
     host : Host
         The slabs.
+    radius : float
+        How far from its site an atom of a slab may be, Å: `RELAXED_RADIUS` for structures that
+        were relaxed or generated.
 
     Returns
     -------
@@ -151,25 +171,32 @@ def find_regions(
         kernels = _kernels(slab, key).items()
         product = sum(density[z] * kernel for z, kernel in kernels if z in density)
         overlaps.append(irfftn(product, s=frame.shape))
-    offsets = _best_offsets(overlaps, host, frame)
-    substrate, film = _assign(codes, points, host, offsets, frame)
+    offsets = _best_offsets(overlaps, points[:, 2], host, frame)
+    substrate, film = _assign(codes, points, host, offsets, frame, radius)
     return _membership(codes, points, host, frame, substrate, film)
 
 
 def _best_offsets(
-    overlaps: list[NDArray[np.float64]], host: Host, frame: _Frame
+    overlaps: list[NDArray[np.float64]],
+    heights_of_atoms: NDArray[np.float64],
+    host: Host,
+    frame: _Frame,
 ) -> list[NDArray[np.float64]]:
     """Return the displacements of substrate and film of greatest overlap, film above substrate.
 
-    Of like ones the closer pair counts, so that two slabs of one phase are not taken for each
-    other across the vacuum.
+    Overlap counts in sites, less the atoms that are left beyond the slabs. Of like ones the closer
+    pair counts, so that two slabs of one phase are not taken for each other across the vacuum.
     """
     n = frame.shape[2]
     c = frame.cell[2, 2]
     heights = np.arange(n) * c / n
     apart = (heights[None, :] - heights[:, None]) % c
     profiles = [overlap.max(axis=(0, 1)) for overlap in overlaps]
-    total = profiles[0][:, None] + profiles[1][None, :]
+    voxel = float(np.linalg.det(frame.cell)) / float(np.prod(frame.shape))
+    # What one atom on its site adds: the smeared density at its centre.
+    full = voxel / (4 * np.pi * SMEARING**2) ** 1.5
+    total = (profiles[0][:, None] + profiles[1][None, :]) / full
+    total = total - _beyond(heights_of_atoms, heights, host, c)
     total = total - _CLOSER * total.max() * apart / c
     low = host.substrate.height - GRID_SPACING
     high = c - host.film.height + GRID_SPACING
@@ -181,6 +208,31 @@ def _best_offsets(
         a, b = np.unravel_index(int(np.argmax(plane)), plane.shape)
         offsets.append(np.array([a, b, level]) / frame.shape @ frame.cell)
     return offsets
+
+
+def _beyond(
+    atoms: NDArray[np.float64], levels: NDArray[np.float64], host: Host, c: float
+) -> NDArray[np.float64]:
+    """Count the atoms from above the film up to below the next image of the substrate.
+
+    Parameters
+    ----------
+    atoms : ndarray, shape (n_atoms,)
+        Heights, Å.
+    levels : ndarray, shape (n,)
+        Heights at which either slab may begin, Å.
+
+    Returns
+    -------
+    ndarray, shape (n, n)
+        By the levels of substrate and film.
+    """
+    first = (levels + host.film.height + _BUCKLING)[None, :]
+    free = (levels[:, None] - _BUCKLING - first) % c
+    counts = np.zeros((len(levels), len(levels)))
+    for height in atoms:
+        counts += (height - first) % c < free
+    return counts
 
 
 def displaced(slab: Slab, frame_cell: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -263,6 +315,7 @@ def _assign(
     host: Host,
     offsets: list[NDArray[np.float64]],
     frame: _Frame,
+    radius: float,
 ) -> tuple[_Found, _Found]:
     """Give every site an atom within reach, at the least total cost, and refine the offsets."""
     slabs = (host.substrate, host.film)
@@ -271,7 +324,7 @@ def _assign(
     parts = (slice(0, len(slabs[0])), slice(len(slabs[0]), None))
     for _ in range(_REFINEMENTS):
         sites = np.concatenate([t + o for t, o in zip(templates, offsets, strict=True)])
-        cost = _costs(sites, species, points, codes, frame.cell, frame.inverse)
+        cost = _costs(sites, species, points, codes, frame.cell, frame.inverse, SITE_RADIUS)
         # The nearest atom of each site is enough to move a template as a whole.
         nearest = cost.argmin(axis=1)
         hit = cost[np.arange(len(sites)), nearest] < _NO_ATOM
@@ -280,7 +333,7 @@ def _assign(
             if hit[part].any():
                 offsets[k] = offsets[k] + apart[part][hit[part]].mean(axis=0)
     sites = np.concatenate([t + o for t, o in zip(templates, offsets, strict=True)])
-    cost = _costs(sites, species, points, codes, frame.cell, frame.inverse)
+    cost = _costs(sites, species, points, codes, frame.cell, frame.inverse, radius)
     atoms = cost.argmin(axis=1)
     # Where no two sites want the same atom this is the optimum already.
     if len(np.unique(atoms)) < len(atoms):
@@ -297,6 +350,7 @@ def _costs(
     codes: NDArray[np.int64],
     cell: NDArray[np.float64],
     inverse: NDArray[np.float64],
+    radius: float,
 ) -> NDArray[np.float64]:
     """Return the cost of each atom at each site, Å^2; `_NO_ATOM` for those out of reach."""
     cost = np.full((len(sites), len(points)), _NO_ATOM)
@@ -314,7 +368,7 @@ def _costs(
                 for m in range(3):
                     x += apart[m] * cell[m, k]
                 square += x * x
-            if square <= SITE_RADIUS * SITE_RADIUS:
+            if square <= radius * radius:
                 cost[i, j] = square if species[i] == codes[j] else square + SPECIES_COST
     return cost
 
@@ -346,6 +400,9 @@ def _membership(
     lifted = np.concatenate([moves[0], moves[1]])
     lengths = np.sqrt((lifted**2).sum(axis=1))
 
+    missed = ~(lengths <= SITE_RADIUS)  # NaN where there is no atom
+    missed |= np.concatenate([foreign[0] & ~top, foreign[1]])
+
     # Heights of the two planes that bound the region, with what their atoms moved on average.
     top_z = float(substrate.offset[2] + host.substrate.height + _mean(moves[0][top, 2]))
     low_z = float(film.offset[2] + _mean(moves[1][host.film.planes == 0, 2]))
@@ -370,6 +427,7 @@ def _membership(
         displacement=float(np.nanmax(lengths)) if np.isfinite(lengths).any() else float("nan"),
         vacuum=float(gaps.max()),
         outside=int(((above < -0.5) | (above > thickness + 0.5)).sum()),
+        lost=float(missed.mean()),
     )
 
 

@@ -59,17 +59,19 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
     return versions
 
 
-def need_modules(name: str, extra: str, *modules: str) -> None:
+def need_modules(name: str, extra: str, *modules: str, kind: str = "potential") -> None:
     """Check, without importing them, that modules are installed.
 
     Parameters
     ----------
     name : str
-        The potential that needs them.
+        What needs them.
     extra : str
         Extra of the package that brings them.
     modules : str
         Modules.
+    kind : str
+        What the name is the name of.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def need_modules(name: str, extra: str, *modules: str) -> None:
             there = False
         if not there:
             raise DismaiError(
-                f"potential {name!r} needs the package {module}: pip install 'dismaiflow[{extra}]'"
+                f"{kind} {name!r} needs the package {module}: pip install 'dismaiflow[{extra}]'"
             )
 
 

@@ -31,6 +31,7 @@ from dismaiflow.potentials.cards import (
     potential_hash,
 )
 from dismaiflow.potentials.chgnet_graph import crystal_graph
+from dismaiflow.potentials.devices import check_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -45,24 +46,6 @@ _NOT_IN_CHGNET = {"Po", "At", "Rn", "Fr", "Ra"}
 
 #: Edges of a batch: on a processor large batches only cost memory, a device is to be filled.
 MOST_EDGES = {"cpu": 10_000, "cuda": 1_500_000}
-
-
-def check_device(device: str) -> str:
-    """Return the kind of a device.
-
-    Raises
-    ------
-    DismaiError
-        If there is no such device here.
-    """
-    import torch
-
-    kind = device.partition(":")[0]
-    if kind not in MOST_EDGES:
-        raise DismaiError(f"device {device!r}: use cpu or cuda")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise DismaiError(f"device {device!r}: torch finds no CUDA device here; use cpu")
-    return kind
 
 
 def check_periodic(atoms: Atoms | None) -> None:

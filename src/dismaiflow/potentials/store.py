@@ -12,7 +12,8 @@ from dismaiflow.errors import DismaiError
 from dismaiflow.potentials.base import Potential, PotentialCard
 from dismaiflow.potentials.names import open_potential
 from dismaiflow.settings import load_settings
-from dismaiflow.store.blobs import get_blob, put_blob
+from dismaiflow.store.blobs import get_blob
+from dismaiflow.store.stored_files import put_file
 from dismaiflow.structures.files import file_sha256, write_bytes
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 #: Kind under which parts of files are stored.
 FILE_KIND = "potential_file"
-
-#: Bytes of a file in one blob. Base64 makes a third more of them, and a blob holds 16 MB.
-_PART_BYTES = 10_000_000
 
 
 class PotentialRef(BaseModel):
@@ -60,14 +58,9 @@ def put_potential(jobstore: JobStore, name: str, potential: Potential) -> Potent
     DismaiError
         If a file cannot be read.
     """
-    files = {}
-    for relative, path in potential.files.items():
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise DismaiError(f"{path}: cannot be read ({error.strerror})") from None
-        parts = range(0, max(len(data), 1), _PART_BYTES)
-        files[relative] = [put_blob(jobstore, data[i : i + _PART_BYTES], FILE_KIND) for i in parts]
+    files = {
+        relative: put_file(jobstore, path, FILE_KIND) for relative, path in potential.files.items()
+    }
     # The folders of this machine mean nothing to a worker; the files are found by their names.
     return PotentialRef(
         name=potential.card.name if files else name, card=potential.card, files=files

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from dismaiflow.benchmark.region_schemas import RegionEvaluationDoc
     from dismaiflow.benchmark.schemas import ControlsDoc, ScoreDoc
+    from dismaiflow.report.study_section import StudyParts
     from dismaiflow.structures.dataset import DatasetCard
 
 _Controls = dict[str, "ControlsDoc"]
@@ -43,8 +45,10 @@ def write_report(
     datasets: Sequence[DatasetCard] = (),
     controls: Mapping[str, Mapping[str, ControlsDoc]] | None = None,
     title: str = "dismaiflow report",
+    studies: Sequence[StudyParts] = (),
+    regions: Sequence[RegionEvaluationDoc] = (),
 ) -> Path:
-    """Write a report of scores, datasets and controls.
+    """Write a report of studies, scores, datasets and controls.
 
     Parameters
     ----------
@@ -59,6 +63,10 @@ def write_report(
         those on its card.
     title : str
         Title of the page.
+    studies : sequence of StudyParts
+        Studies, which stand first.
+    regions : sequence of RegionEvaluationDoc
+        Evaluations of interface regions, which stand last.
 
     Returns
     -------
@@ -70,7 +78,7 @@ def write_report(
     DismaiError
         If it cannot be written.
     """
-    write_text(path, report_text(scores, datasets, controls, title))
+    write_text(path, report_text(scores, datasets, controls, title, studies, regions))
     return path
 
 
@@ -79,6 +87,8 @@ def report_text(
     datasets: Sequence[DatasetCard] = (),
     controls: Mapping[str, Mapping[str, ControlsDoc]] | None = None,
     title: str = "dismaiflow report",
+    studies: Sequence[StudyParts] = (),
+    regions: Sequence[RegionEvaluationDoc] = (),
 ) -> str:
     """Return what `write_report` writes, from the same parameters."""
     from plotly.offline import get_plotlyjs
@@ -86,6 +96,7 @@ def report_text(
     page = Page()
     given = dict(controls or {})
     beside = [dict(given.get(card.system) or _controls_of(card)) for card in datasets]
+    first = _studies(page, studies)
     body = [score_section(page, score) for score in scores]
     body += [
         dataset_section(page, card, scored) for card, scored in zip(datasets, beside, strict=True)
@@ -93,10 +104,11 @@ def report_text(
     body.append(ranks_section(page, scores))
     alone = {s: c for s, c in given.items() if s not in {card.system for card in datasets}}
     body += [controls_section(page, system, scored) for system, scored in alone.items()]
-    if not any(body):
+    body += _regions(page, regions)
+    if not any([*first, *body]):
         body = [tag("p", "There is nothing to report.", class_="lead")]
     # Headings of the sections, which stand in the order of scores and datasets.
-    links = [f"#{name}" for name, _, level in page.contents if level == 2]
+    links = [f"#{name}" for name, _, level in page.contents if level == 2][len(studies) :]
     overview = [
         _scores_overview(scores, links),
         _datasets_overview(datasets, beside, links[len(scores) :]),
@@ -107,7 +119,7 @@ def report_text(
         title=escape(title),
         style=read["report.css"],
         contents=_contents(page),
-        body=join([*overview, *body]),
+        body=join([*first, *overview, *body]),
         plots=inline_json(page.plots),
         structures=inline_json(page.structures),
         plotly=get_plotlyjs() if page.plots else "",
@@ -116,6 +128,23 @@ def report_text(
 
 
 _TEMPLATES = ("page.html", "report.css", "report.js", "viewer.js")
+
+
+def _studies(page: Page, studies: Sequence[StudyParts]) -> list[Html]:
+    if not studies:
+        return []
+    # Its rule comes from modules that read structures; only pages with studies pay for that.
+    from dismaiflow.report.study_section import study_section
+
+    return [study_section(page, parts) for parts in studies]
+
+
+def _regions(page: Page, regions: Sequence[RegionEvaluationDoc]) -> list[Html]:
+    if not regions:
+        return []
+    from dismaiflow.report.region_section import region_section
+
+    return [region_section(page, document) for document in regions]
 
 
 def _controls_of(card: DatasetCard) -> _Controls:

@@ -48,7 +48,7 @@ from dismaiflow.store.rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from jobflow import JobStore
     from maggma.core import Store
@@ -108,6 +108,18 @@ class RowBuilder(Builder):
         self.target = target
         target.key = "_id"
         super().__init__(sources=[source], targets=[target], chunk_size=chunk_size)
+
+    def attach(self, source: Store, collection: Callable[[str], Store]) -> None:
+        """Work on stores that are open.
+
+        Parameters
+        ----------
+        source : Store
+            The docs store.
+        collection : callable
+            Returns the collection of a name beside it.
+        """
+        self.source = source
 
     def wanted(self) -> dict[str, Any]:
         """Return, for each row that there should be, what it is to be made from."""
@@ -183,6 +195,14 @@ class DocumentRowBuilder(RowBuilder):
         self.kinds = tuple(kinds)
         super().__init__(source, target, chunk_size)
 
+    def fields(self, kind: str) -> tuple[str, ...]:
+        """Return the paths, beside the common ones, that rows of a kind are made from."""
+        return FIELDS[kind]
+
+    def make(self, kind: str, values: dict[str, Any]) -> dict[str, Any]:
+        """Make a row from what lies at these paths; see `make_row`."""
+        return make_row(kind, values)
+
     def wanted(self) -> dict[str, Any]:
         """Return the key of the document of each row, in words."""
         # sorted, so that of documents with one uuid and index all builders take the same
@@ -191,7 +211,7 @@ class DocumentRowBuilder(RowBuilder):
 
     def read(self, names: list[str], wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the fields of the documents of these jobs."""
-        own = dict.fromkeys(field for kind in self.kinds for field in FIELDS[kind])
+        own = dict.fromkeys(field for kind in self.kinds for field in self.fields(kind))
         fields = (*COMMON_FIELDS, "output.kind", *own)
         for values in read_fields(self.source, fields, "uuid", names):
             found = dict(zip(fields, values, strict=True))
@@ -208,8 +228,8 @@ class DocumentRowBuilder(RowBuilder):
             # a list of such documents, which a server finds too; noted, so as not to read it again
             return row | {"uuid": key[0], "state": "none"}
         try:
-            values = {field: item[field] for field in (*COMMON_FIELDS, *FIELDS[kind])}
-            return row | {"state": "successful"} | make_row(kind, values)
+            values = {field: item[field] for field in (*COMMON_FIELDS, *self.fields(kind))}
+            return row | {"state": "successful"} | self.make(kind, values)
         except (ValidationError, TypeError, AttributeError, KeyError, ValueError) as error:
             problem = f"{type(error).__name__}: {error}".splitlines()
             return row | {"uuid": key[0], "state": "failed", "error": " ".join(problem)[:500]}
@@ -238,6 +258,11 @@ class ModelsBuilder(RowBuilder):
         self.sources = [source, scores]
         self._rows: dict[str, dict[str, Any]] = {}
 
+    def attach(self, source: Store, collection: Callable[[str], Store]) -> None:
+        """Work on stores that are open."""
+        super().attach(source, collection)
+        self.scores = collection("scores")
+
     def wanted(self) -> dict[str, Any]:
         """Return a digest of each row: they are few, and soon made."""
         rows: dict[str, dict[str, Any]] = {}
@@ -249,8 +274,7 @@ class ModelsBuilder(RowBuilder):
             known["documents"].append(row["uuid"])
             known["checkpoints"] += [c for c in (row["hash"] or row["checkpoint"],) if c]
         self._rows = rows
-        texts = {name: json.dumps(row, sort_keys=True) for name, row in rows.items()}
-        return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+        return row_digests(rows)
 
     def read(self, names: list[str], wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield these rows."""
@@ -325,7 +349,7 @@ def sibling_store(docs_store: Store, name: str) -> Store:
     docs_store : Store
         The docs store of a JobStore.
     name : str
-        One of `COLLECTIONS`.
+        One of `COLLECTIONS`, or the name of another.
 
     Raises
     ------
@@ -371,6 +395,12 @@ def results_builders(jobstore: JobStore) -> dict[str, RowBuilder]:
         "relaxations": DocumentRowBuilder(source, stores["relaxations"], ["dft_run"]),
         "runs": RunsBuilder(source, stores["runs"]),
     }
+
+
+def row_digests(rows: Mapping[str, Any]) -> dict[str, str]:
+    """Return a text for each row that changes when the row does."""
+    texts = {name: json.dumps(row, sort_keys=True) for name, row in rows.items()}
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
 
 
 def _words(key: DocumentKey) -> str:

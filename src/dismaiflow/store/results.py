@@ -18,7 +18,6 @@ from dismaiflow.progress import report
 from dismaiflow.store.builders import (
     COLLECTIONS,
     DOCUMENTS,
-    ModelsBuilder,
     RowBuilder,
     results_builders,
     sibling_store,
@@ -369,12 +368,27 @@ class ResultsStore:
             Rows made anew, by collection. A user who may not write leaves them as they are, and
             their names are added to `stale`.
         """
+        chosen = {n: b for n, b in self.builders().items() if not collections or n in collections}
+        return self.run_builders(chosen)
+
+    def run_builders(self, builders: Mapping[str, RowBuilder]) -> dict[str, int]:
+        """Run builders, also of other rooms, as `build` does; by the names of their collections."""
         made = {}
-        for name, builder in self.builders().items():
-            if not collections or name in collections:
-                with self._refusals_noted(name):
-                    made[name] = self._run(name, builder)
+        for name, builder in builders.items():
+            with self._refusals_noted(name):
+                made[name] = self._run(name, builder)
         return made
+
+    def rows_kept_by(self, builders: Mapping[str, RowBuilder]) -> list[dict[str, Any]]:
+        """Return the rows of the last of several collections, after bringing all up to date.
+
+        Nothing warns of those that the user may not write; `stale` names them.
+        """
+        collection = list(builders)[-1]
+        if self._build:
+            self.run_builders(builders)
+        kept = dict.fromkeys(_BOOKKEEPING, 0)
+        return self._find(collection, {"state": "successful"}, kept, {"_id": 1}, 0)
 
     def _prepare(self, collection: str) -> None:
         """Bring a collection up to date before it is read."""
@@ -398,14 +412,12 @@ class ResultsStore:
         if not self._indexed and not _is_read_only(source):
             ensure_document_indexes(source)
             self._indexed = True
-        builder.source = source
+        builder.attach(source, self._target)
         builder.target = self._target(name)
-        if isinstance(builder, ModelsBuilder):
-            builder.scores = self._target("scores")
         made = 0
         for items in batches(builder.get_items(), builder.chunk_size):
             if made == 0:
-                for field in _INDEXES[name]:
+                for field in _INDEXES.get(name, ()):
                     builder.target.ensure_index(field)
             builder.update_targets([builder.process_item(item) for item in items])
             made += len(items)

@@ -113,8 +113,17 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Write a file and rename it into place, so that readers see the old one or the new one.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    content : bytes
+        What it holds.
+    durable : bool
+        Whether it must be on the disk before this returns, so that it outlives the machine.
 
     Raises
     ------
@@ -123,13 +132,29 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_bytes(content)
+        with partial.open("wb") as stream:
+            stream.write(content)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
         partial.replace(path)
+        if durable:
+            _sync_folder(path.parent)
     except OSError as error:
         raise explain_os_error(error, path) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a new name in a folder to the disk."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network disks know no such thing
+            os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def file_sha256(path: Path) -> str:

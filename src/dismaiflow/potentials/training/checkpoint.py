@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from dismaiflow.errors import DismaiError
+from dismaiflow.potentials.torch_files import pack, read_bytes, unpack
 from dismaiflow.structures.files import write_bytes
 
 if TYPE_CHECKING:
@@ -63,12 +62,7 @@ class TrainingState:
 
     def to_bytes(self) -> bytes:
         """Write it into bytes."""
-        import torch
-
-        stream = io.BytesIO()
-        content = {one.name: getattr(self, one.name) for one in fields(self)}
-        torch.save({"format": _FORMAT, **content}, stream)
-        return stream.getvalue()
+        return pack({name: getattr(self, name) for name in _names(type(self))}, _FORMAT)
 
     @classmethod
     def from_bytes(cls, data: bytes, source: str) -> TrainingState:
@@ -79,22 +73,8 @@ class TrainingState:
         DismaiError
             If it is something else; names the source.
         """
-        import torch
-
-        try:
-            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-            known = content.pop("format") == _FORMAT
-            state = cls(**content) if known else None
-        except Exception:  # noqa: BLE001  # whatever torch raises at foreign bytes
-            raise DismaiError(
-                f"{source}: is no checkpoint of a training, or a damaged one: remove it to begin "
-                "again"
-            ) from None
-        if state is None:
-            raise DismaiError(
-                f"{source}: is of another version of dismaiflow: remove it to begin again"
-            )
-        return state
+        texts = {"what": "checkpoint of a training", "mend": "remove it to begin again"}
+        return cls(**unpack(data, _FORMAT, _names(cls), source=source, **texts))
 
     def write(self, path: Path) -> None:
         """Write the file, then rename it into place; a DismaiError if the disk is full."""
@@ -103,8 +83,8 @@ class TrainingState:
     @classmethod
     def read(cls, path: Path) -> TrainingState:
         """Read a file; a DismaiError if it is none of ours."""
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise DismaiError(f"{path}: cannot be read ({error.strerror or error})") from None
-        return cls.from_bytes(data, str(path))
+        return cls.from_bytes(read_bytes(path), str(path))
+
+
+def _names(state: type[TrainingState]) -> list[str]:
+    return [one.name for one in fields(state)]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dismaiflow.errors import DismaiError
+from dismaiflow.potentials import devices
 from dismaiflow.potentials.cards import need_modules
-from dismaiflow.potentials.machine_learning import check_device
 from dismaiflow.potentials.matgl_folder import load_matgl
 from dismaiflow.potentials.model_card import start_hash
 from dismaiflow.potentials.training.data import GraphFrames
@@ -36,12 +36,7 @@ def choose_device(device: str) -> str:
         If PyTorch or the device is not there.
     """
     need_modules("m3gnet", "potentials", "torch", "matgl")
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    check_device(device)
-    return device
+    return devices.choose_device(device)
 
 
 def new_network(data: TrainingData, settings: TrainingSettings) -> Any:

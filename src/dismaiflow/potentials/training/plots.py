@@ -29,15 +29,20 @@ _LOSS_LINES = {"train": "training: eq. 7 (mean squares)", "val": "validation: L 
 _MOST_POINTS = 20_000
 
 
-def _figure(n_panels: int) -> Any:
-    """Return a figure with panels in a row, drawn without a screen."""
+def panels(n_panels: int, per_row: int = 4) -> Any:
+    """Return a figure and its panels in rows, drawn without a screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    n_columns = min(n_panels, per_row)
+    n_rows = -(-n_panels // n_columns)
     # The margins are computed: labels of logarithmic axes differ much in width.
-    figure = Figure(figsize=(3.4 * n_panels, 3.1), layout="constrained")
+    figure = Figure(figsize=(3.4 * n_columns, 3.1 * n_rows), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, n_panels, squeeze=False)[0]
+    places = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for unused in places[n_panels:]:
+        unused.remove()
+    return figure, places[:n_panels]
 
 
 def draw_curves(path: Path, history: Sequence[Row]) -> None:
@@ -46,8 +51,8 @@ def draw_curves(path: Path, history: Sequence[Row]) -> None:
     The loss of the training set is that of the steps (eq. 7), that of the validation set the sum
     of mean absolute errors by which the epoch was chosen.
     """
-    figure, panels = _figure(len(_PANELS))
-    for panel, (name, title) in zip(panels, _PANELS.items(), strict=True):
+    figure, places = panels(len(_PANELS))
+    for panel, (name, title) in zip(places, _PANELS.items(), strict=True):
         for kind, label in (_LOSS_LINES if name == "loss" else _LINES).items():
             points = [(row["epoch"], row.get(f"{kind}_{name}")) for row in history]
             drawn = [(x, y) for x, y in points if x is not None and y is not None and y > 0]
@@ -79,8 +84,8 @@ def draw_parity(path: Path, truth: Predictions, found: Predictions, name: str) -
         ("force (eV/Å)", truth.forces, found.forces),
         ("stress (GPa)", truth.stresses, found.stresses),
     ]
-    figure, panels = _figure(len(parts))
-    for panel, (title, labels, values) in zip(panels, parts, strict=True):
+    figure, places = panels(len(parts))
+    for panel, (title, labels, values) in zip(places, parts, strict=True):
         x, y = labels.ravel(), values.ravel()
         there = np.isfinite(x) & np.isfinite(y)
         x, y = x[there], y[there]

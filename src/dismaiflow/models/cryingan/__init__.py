@@ -1,0 +1,1 @@
+"""CryinGAN: a generative adversarial network of point clouds (paper, section 2.4)."""

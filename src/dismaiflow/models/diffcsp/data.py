@@ -1,0 +1,72 @@
+"""Training structures as DiffCSP takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dismaiflow.errors import DismaiError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dismaiflow.structures.structure_set import StructureSet
+
+#: Highest atomic number that has an embedding.
+_HEAVIEST = 100
+
+
+@dataclass(frozen=True, eq=False)
+class CrystalData:
+    """Structures of one number of atoms; compositions and cells may differ.
+
+    Parameters
+    ----------
+    fractions : ndarray, shape (n, n_atoms, 3)
+        Fractional coordinates in [0, 1).
+    numbers : ndarray of int64, shape (n, n_atoms)
+        Atomic numbers.
+    cells : ndarray, shape (n, 3, 3)
+        Cell vectors as rows, Å.
+    """
+
+    fractions: NDArray[np.float64]
+    numbers: NDArray[np.int64]
+    cells: NDArray[np.float64]
+
+    @classmethod
+    def from_structures(cls, structures: StructureSet, what: str = "training set") -> CrystalData:
+        """Take over structures.
+
+        Raises
+        ------
+        DismaiError
+            If there are none, their numbers of atoms differ, or one cannot be used.
+        """
+        if not len(structures):
+            raise DismaiError(f"diffcsp: the {what} holds no structures")
+        counts = sorted(set(structures.n_atoms.tolist()))
+        if len(counts) > 1 or counts[0] == 0:
+            raise DismaiError(
+                f"diffcsp: the {what} holds structures of {', '.join(map(str, counts))} atoms; all "
+                "must have the same number"
+            )
+        n, n_atoms = len(structures), counts[0]
+        volumes = np.abs(np.linalg.det(structures.cells))
+        finite = np.isfinite(structures.positions).all() and np.isfinite(volumes).all()
+        if not finite or volumes.min() < 1e-6:
+            raise DismaiError(
+                f"diffcsp: the {what} holds a coordinate that is not finite, or a cell without "
+                "volume; mend the dataset"
+            )
+        numbers = structures.numbers.reshape(n, n_atoms).astype(np.int64)
+        if numbers.max() > _HEAVIEST:
+            raise DismaiError(f"diffcsp: the {what} holds element {numbers.max()}; 100 is the last")
+        places = structures.positions.reshape(n, n_atoms, 3)
+        fractions = places @ np.linalg.inv(structures.cells)
+        return cls(fractions % 1.0, numbers, structures.cells.copy())
+
+    def __len__(self) -> int:
+        return len(self.fractions)

@@ -1,0 +1,1 @@
+"""What all trained models share: the loop, its checkpoints, logs and snapshots."""

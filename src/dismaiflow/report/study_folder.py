@@ -1,0 +1,106 @@
+"""The folder that a study leaves: rows, scores, report, generated structures, trained models."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from dismaiflow.models.folder import export_model
+from dismaiflow.report.html import write_report
+from dismaiflow.report.study_section import StudyParts
+from dismaiflow.report.training_curves import curves_of, name_trainings
+from dismaiflow.store.datasets import export_dataset
+from dismaiflow.store.generated import fetch_generated
+from dismaiflow.structures.dataset import extxyz_text
+from dismaiflow.structures.files import new_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from jobflow import JobStore
+
+    from dismaiflow.benchmark.schemas import ScoreDoc
+    from dismaiflow.campaigns.study_schemas import StudyDoc
+    from dismaiflow.models.schemas import TrainedModelDoc
+    from dismaiflow.store.datasets import DatasetDoc
+    from dismaiflow.structures.dataset import DatasetCard
+
+STUDY_NAME = "study.json"
+
+
+def export_study(
+    jobstore: JobStore,
+    study: StudyDoc,
+    scores: Mapping[str, ScoreDoc],
+    folder: Path,
+    trained: Sequence[TrainedModelDoc] = (),
+    datasets: Sequence[DatasetCard] = (),
+    made: DatasetDoc | None = None,
+) -> Path:
+    """Write a study, all of it or nothing.
+
+    Parameters
+    ----------
+    jobstore : JobStore
+        Where its parts are.
+    study : StudyDoc
+        The study.
+    scores : mapping of str to ScoreDoc
+        By label.
+    folder : Path
+        The folder to make: ``study.json``, ``score.json`` (of several variants
+        ``scores/LABEL.json``), ``report.html``, ``generated`` and ``models``.
+    trained : sequence of TrainedModelDoc
+        The instances that are kept; controls learn nothing and are not.
+    datasets : sequence of DatasetCard
+        Cards that the report shows.
+    made : DatasetDoc, optional
+        The dataset, if the study made it; goes into ``dataset``.
+
+    Raises
+    ------
+    DismaiError
+        If a part is missing from the store, or the folder cannot be written.
+    """
+    with new_folder(folder) as partial:
+        write_study(jobstore, study, partial)
+        for label, score in scores.items():
+            path = partial / "score.json"
+            if len(study.rows) > 1:
+                path = partial / "scores" / f"{file_name(label)}.json"
+                path.parent.mkdir(exist_ok=True)
+            path.write_text(score.model_dump_json(indent=1), encoding="utf-8")
+        if made is not None:
+            export_dataset(jobstore, made, partial / "dataset")
+        for number, model in enumerate(trained):
+            name = f"{file_name(model.model)}-{number}"
+            export_model(jobstore, model, partial / "models" / name)
+        named = {name: trained[i] for name, i in name_trainings(study, trained).items()}
+        write_report(
+            partial / "report.html",
+            scores=list(scores.values()),
+            datasets=datasets,
+            studies=[StudyParts(study, scores, curves_of(jobstore, named))],
+            title=f"{', '.join(row.label for row in study.rows)} on {study.system}",
+        )
+    return folder
+
+
+def write_study(jobstore: JobStore, study: StudyDoc, folder: Path) -> None:
+    """Write ``study.json``, and what each instance has generated, as it was generated."""
+    folder.mkdir(exist_ok=True)
+    (folder / STUDY_NAME).write_text(study.model_dump_json(indent=1), encoding="utf-8")
+    runs = [(row.label, i, run) for row in study.rows for i, run in enumerate(row.runs)]
+    for label, number, run in runs:
+        if run.generated is None:
+            continue
+        path = folder / "generated" / f"{file_name(label)}-{number}.extxyz"
+        path.parent.mkdir(exist_ok=True)
+        found = fetch_generated(jobstore, run.generated)
+        path.write_text(extxyz_text(found.structures), encoding="utf-8")
+
+
+def file_name(label: str) -> str:
+    """Return a label as the name of a file."""
+    return re.sub(r"[^\w.=-]+", "-", label).strip("-.") or "model"

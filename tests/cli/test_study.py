@@ -1,0 +1,172 @@
+"""``dismai study``, ``train`` and ``generate``: models of users, controls, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ase.io
+import numpy as np
+import pytest
+
+from dismaiflow.structures.dataset import open_dataset
+from models.outside_models import COUNTER, SHELL, SHELL_YAML, SITES
+
+if TYPE_CHECKING:
+    from .conftest import Dismai
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder, which is the current one, with models that are not of the package."""
+    (tmp_path / "thirty_lines.py").write_text(SITES)
+    (tmp_path / "counting.py").write_text(COUNTER)
+    script = tmp_path / "model.sh"
+    script.write_text(SHELL)
+    script.chmod(0o755)
+    (tmp_path / "shell.yaml").write_text(SHELL_YAML)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_model_in_a_file(dismai: Dismai, spec: Path, data: Path, outside: Path) -> None:
+    """Trained three times, sampled and scored: its row, the controls, and what it is not."""
+    ran = dismai(
+        "study", "thirty_lines.py:Sites", spec, "--dataset", data, "--n", 12, "--seeds", 3,
+        "--set", "noise=0.03", "--out", outside / "out",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert "not shown to learn" in ran.words or "shown to learn: beats" in ran.words
+    study = json.loads((outside / "out" / "study.json").read_text())
+    (row,) = study["rows"]
+    assert row["settings"] == {"noise": 0.03}
+    assert row["n_generated"] == 36
+    assert [run["check"]["n_asked"] for run in row["runs"]] == [12, 12, 12]
+    assert len({run["seed"] for run in row["runs"]}) == 3
+    score = json.loads((outside / "out" / "score.json").read_text())
+    assert score["provenance"]["model"] == "sites"
+    values = [run["metrics"]["d_cluster"]["value"] for run in score["per_run"]]
+    assert row["metrics"]["d_cluster"]["value"] == pytest.approx(np.mean(values), abs=1e-12)
+    assert row["metrics"]["d_cluster"]["min"] == min(values)
+    assert set(score["controls"]) >= {"train-resample", "random-occupancy", "uniform-random"}
+    made = sorted((outside / "out" / "generated").glob("*.extxyz"))
+    assert [len(ase.io.read(path, ":")) for path in made] == [12, 12, 12]
+    assert (outside / "out" / "report.html").stat().st_size > 10_000
+    assert len(list((outside / "out" / "models").iterdir())) == 3
+
+
+def test_a_shell_script_as_a_model(dismai: Dismai, spec: Path, data: Path, outside: Path) -> None:
+    """It is trained in two launches, and what it generates is the training set in its order."""
+    ran = dismai(
+        "study", outside / "shell.yaml", spec, "--dataset", data, "--n", 5, "--seeds", 1,
+        "--out", outside / "out", "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    (row,) = json.loads(ran.out)["rows"]
+    (run,) = row["runs"]
+    assert run["n_launches"] == 2
+    (path,) = (outside / "out" / "generated").iterdir()
+    train = open_dataset(data).read("train")
+    for atoms, known in zip(ase.io.read(path, ":"), train, strict=False):
+        assert np.abs(atoms.positions - known.positions).max() < 1e-7
+    assert row["n_scored"] == 5
+
+
+def test_one_instance_fails_and_the_rest_goes_on(
+    dismai: Dismai, spec: Path, data: Path, outside: Path
+) -> None:
+    """Seeds that cannot be sampled are lost; the row is that of the others, and says so."""
+    ran = dismai(
+        "study", "counting.py:Counter", spec, "--dataset", data, "--n", 5, "--seeds", 6,
+        "--set", "broken_seed=1", "--out", outside / "out", "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert "cannot be sampled" in ran.err
+    (row,) = json.loads(ran.out)["rows"]
+    lost = [run for run in row["runs"] if run["lost"]]
+    assert 0 < len(lost) < 6
+    assert {run["lost"] for run in lost} == {"the sampling failed"}
+    assert row["n_generated"] == 5 * (6 - len(lost))
+    assert {run["n_launches"] for run in row["runs"]} == {4}
+
+
+def test_nothing_can_be_sampled(dismai: Dismai, spec: Path, data: Path, outside: Path) -> None:
+    ran = dismai(
+        "study", "counting.py:Counter", spec, "--dataset", data, "--n", 5, "--seeds", 2,
+        "--set", "broken_seed=1", "--set", "launches=-1", "--out", outside / "out",
+    )  # fmt: skip
+    assert ran.code == 2
+    assert not (outside / "out").exists()
+
+
+def test_a_control_makes_its_dataset(dismai: Dismai, spec: Path, tmp_path: Path) -> None:
+    """Without --dataset the dataset is made, its controls by the protocol of the study."""
+    ran = dismai(
+        "study", "random-occupancy", spec, "--n-data", 10, "--n", 8, "--seeds", 2,
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert "a control, which learns nothing" in ran.words
+    dataset = open_dataset(tmp_path / "out" / "dataset")
+    assert sum(dataset.card.counts.values()) == 10
+    assert not (tmp_path / "out" / "models").exists()
+
+
+def test_a_scan(dismai: Dismai, spec: Path, data: Path, outside: Path) -> None:
+    """More noise, more structures with vacancies or a larger distance; a row for each."""
+    ran = dismai(
+        "study", "thirty_lines.py:Sites", spec, "--dataset", data, "--n", 6, "--seeds", 1,
+        "--scan", "noise=0.01,0.9", "--out", outside / "out", "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    rows = {row["label"]: row for row in json.loads(ran.out)["rows"]}
+    assert list(rows) == ["noise=0.01", "noise=0.9"]
+    assert rows["noise=0.01"]["close_pairs"] == 0
+    assert rows["noise=0.9"]["close_pairs"] > 1
+    assert len(list((outside / "out" / "scores").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["thirty_lines.py:Sites", "--set", "nois=1"], "noise"),
+        (["thirty_lines.py:Sites", "--set", "noise"], "KEY=VALUE"),
+        (["thirty_lines.py:Nothing"], "Nothing"),
+        (["no-such-model"], "unknown model"),
+        (["thirty_lines.py:Sites", "--scan", "noise"], "KEY=VALUE,VALUE"),
+        (["thirty_lines.py:Sites", "--scan", "noise=1,1"], "each once"),
+        (["thirty_lines.py:Sites", "--progress", "1,2"], "keeps no weights"),
+        (["thirty_lines.py:Sites", "--progress", "a"], "epochs"),
+        (["thirty_lines.py:Sites", "--n-data", "10"], "--n-data"),
+        (["thirty_lines.py:Sites", "--potential", "sw"], "alloy"),
+    ],
+)
+def test_refused_before_anything_runs(
+    dismai: Dismai, spec: Path, data: Path, outside: Path, words: list[str], said: str
+) -> None:
+    model, *rest = words
+    ran = dismai("study", model, spec, "--dataset", data, "--out", outside / "out", *rest)
+    assert said in ran.refusal
+    assert not (outside / "out").exists()
+
+
+def test_train_and_generate(dismai: Dismai, data: Path, outside: Path, spec: Path) -> None:
+    """A folder that can be sampled again and again, the same seed giving the same."""
+    folder = outside / "trained"
+    ran = dismai(
+        "train", "counting.py:Counter", data, "--out", folder, DISMAI_SYSTEMS_DIR=spec.parent
+    )
+    assert ran.code == 0, ran.err
+    files = []
+    for seed in (1, 1, 2):
+        path = outside / f"{len(files)}.extxyz"
+        ran = dismai("generate", folder, "--n", 3, "--seed", seed, "--out", path)
+        assert ran.code == 0, ran.err
+        files.append(path.read_text())
+    assert files[0] == files[1] != files[2]
+    assert "is there already" in dismai("generate", folder, "--n", 1, "--out", path).refusal
+    (folder / "train.bin").unlink()
+    refusal = dismai("generate", folder, "--n", 1, "--out", outside / "new.extxyz").refusal
+    assert "train.bin: is missing" in refusal
+    assert "no trained model" in dismai("generate", data, "--n", 1, "--out", "x.extxyz").refusal
