@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from dismaiflow.models.base import Budget
 from dismaiflow.models.registry import get_model
 
 from .killed import SEED, TOYS, data

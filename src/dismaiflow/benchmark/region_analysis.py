@@ -124,9 +124,7 @@ class RegionAnalyser:
     def __init__(self, plan: RegionPlan, host: Host) -> None:
         self.plan = plan
         self._host = host
-        self._motifs = MotifAnalyser(
-            plan.species, plan.centres, plan.oxidation_states, plan.anions
-        )
+        self._motifs = MotifAnalyser(plan.species, plan.centres, plan.oxidation_states, plan.anions)
 
     def analyse(
         self,

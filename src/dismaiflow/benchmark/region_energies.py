@@ -97,7 +97,7 @@ def rate_sets(
                 features.arrays["area"],
             )
     words = ["interface energies of the files"] if labelled else []
-    words += [rule] if len(energies) and not (labelled and zero is None) else []
+    words += [rule] if energies and not (labelled and zero is None) else []
     return RatedSets(energies, zero, "; ".join(words))
 
 

@@ -48,9 +48,7 @@ _DIGITS = 6
 NO_ATOMS = "no structure has such atoms in its region"
 
 
-def compare_fingerprints(
-    plan: RegionPlan, sets: Sets
-) -> dict[str, dict[str, Similarity]]:
+def compare_fingerprints(plan: RegionPlan, sets: Sets) -> dict[str, dict[str, Similarity]]:
     """Return how far the mean fingerprints are from those of the training set (Tables 4, S7).
 
     Parameters
@@ -123,9 +121,7 @@ def compare_curves(plan: RegionPlan, sets: Sets) -> list[RegionCurve]:
         if bands:
             n = len(next(iter(bands.values())).mean)
             r = (np.arange(n) + 0.5) * RDF_WIDTH
-            found.append(
-                RegionCurve(centre=centre, neighbour=neighbour, r=_rounded(r), sets=bands)
-            )
+            found.append(RegionCurve(centre=centre, neighbour=neighbour, r=_rounded(r), sets=bands))
     return found
 
 

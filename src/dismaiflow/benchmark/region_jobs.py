@@ -319,7 +319,9 @@ def evaluate_regions(
     plan = RegionPlan.from_spec(spec)
     training = read[TRAINING]
     if len(training) == 0:
-        first = f": structure {training.bad[0].index}: {training.bad[0].detail}" if training.bad else ""
+        first = (
+            f": structure {training.bad[0].index}: {training.bad[0].detail}" if training.bad else ""
+        )
         raise DismaiError(f"no training structure has a region that can be evaluated{first}")
     cut = energy_cut(spec)
     rated = rate_sets(spec, read, card)

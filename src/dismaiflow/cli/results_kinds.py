@@ -276,7 +276,8 @@ def write_documents(jobstore: JobStore, documents: Documents, folder: Path) -> d
     folder : Path
         There: ``frames`` and ``potential``, with names behind them where there are several;
         ``training_sweep.json``, ``committee.json``, ``active_learning.json``,
-        ``region_evaluation.json``; ``expansion.json`` with its figure. Of active learning only the potentials of its last round are written.
+        ``region_evaluation.json``; ``expansion.json`` with its figure. Of active learning only the
+        potentials of its last round are written.
 
     Returns
     -------

@@ -380,15 +380,11 @@ class ResultsStore:
         return made
 
     def rows_kept_by(self, builders: Mapping[str, RowBuilder]) -> list[dict[str, Any]]:
-        """Return the rows of the last of several collections, after bringing all up to date.
-
-        Nothing warns of those that the user may not write; `stale` names them.
-        """
-        collection = list(builders)[-1]
+        """Return rows of the last of several collections; what could not be built is in `stale`."""
         if self._build:
             self.run_builders(builders)
         kept = dict.fromkeys(_BOOKKEEPING, 0)
-        return self._find(collection, {"state": "successful"}, kept, {"_id": 1}, 0)
+        return self._find(list(builders)[-1], {"state": "successful"}, kept, {"_id": 1}, 0)
 
     def _prepare(self, collection: str) -> None:
         """Bring a collection up to date before it is read."""
