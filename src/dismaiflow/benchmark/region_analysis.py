@@ -47,8 +47,9 @@ REGION_VERSION = 1
 #: Range and shells of g(r), Å.
 RDF_RANGE, RDF_WIDTH = 10.0, 0.1
 
-#: Share of the slabs' sites that may be lost; beyond it nothing says where the region ends. Random
-#: positions lose two thirds or more.
+#: Share of the slabs' sites that may be lost; beyond it nothing says where the region ends. Of 24
+#: structures of ``tiny-li2o-licl`` that CHGNet relaxed for 100 iterations none lost more than 0.32,
+#: of 40 structures of it and ``lsc-lco`` with random positions none less than 0.61.
 MOST_LOST = 0.5
 
 

@@ -168,9 +168,9 @@ def _zero(
     spec: SystemSpec, training: StructureFeatures, card: PotentialCard | None
 ) -> tuple[float | None, str]:
     """Return the energy per atom that counts as 0, and where it comes from."""
-    if card is not None and spec.reference_energy is not None:
-        if is_published_potential(spec.name, card):
-            return spec.reference_energy, "reference energy of the system's spec"
+    published = card is not None and is_published_potential(spec.name, card)
+    if published and spec.reference_energy is not None:
+        return spec.reference_energy, "reference energy of the system's spec"
     if len(training) == 0 or not np.isfinite(training.arrays[ENERGY]).all():
         return None, ""
     totals, atoms, areas = (training.arrays[key] for key in (ENERGY, "n_atoms", "area"))

@@ -8,21 +8,26 @@ mean held fixed (section 4.4). A. X. B. Yong, T. Su, E. Ertekin, DOI 10.1039/d4d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dismaiflow.benchmark.region_analysis import RDF_WIDTH
+from dismaiflow.benchmark.region_analysis import RDF_WIDTH, RegionPlan
+from dismaiflow.benchmark.region_energies import choose, energy_cut, energy_distribution, rate_sets
 from dismaiflow.benchmark.region_schemas import (
     TRAINING,
     Band,
     Estimate,
     RegionBonds,
     RegionCurve,
+    RegionEvaluationDoc,
     RegionMotif,
+    RegionSet,
     Similarity,
 )
 from dismaiflow.benchmark.schemas import Metric
+from dismaiflow.errors import DismaiError
 from dismaiflow.metrics.bonds import mean_bond_counts
 from dismaiflow.metrics.comparison import cosine_similarity, mean_band, mean_distance
 from dismaiflow.metrics.motif_distribution import LabelledSites, motif_distribution
@@ -33,9 +38,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dismaiflow.benchmark.region_analysis import RegionPlan
+    from dismaiflow.benchmark.region_schemas import SetQuestion
     from dismaiflow.benchmark.structure_features import StructureFeatures
     from dismaiflow.metrics.motif_distribution import MotifDistribution
+    from dismaiflow.potentials.base import PotentialCard
+    from dismaiflow.systems import SystemSpec
 
     #: Features of each set by its name, the training set among them.
     Sets = Mapping[str, StructureFeatures]
@@ -45,7 +52,72 @@ _THRESHOLD = float(np.nextafter(1.0, 2.0))
 
 _DIGITS = 6
 
+#: Reason of structures that are gone from the store.
+LOST = "lost"
+
 NO_ATOMS = "no structure has such atoms in its region"
+
+
+def evaluate_regions(
+    spec: SystemSpec,
+    read: Mapping[str, StructureFeatures],
+    asked: Mapping[str, SetQuestion],
+    sources: Mapping[str, tuple[str, int]],
+    card: PotentialCard | None = None,
+) -> RegionEvaluationDoc:
+    """Choose structures by their energy and compare their regions.
+
+    Parameters
+    ----------
+    spec : SystemSpec
+        The interface.
+    read : dict of str to StructureFeatures
+        Features of each set, the training set among them; energies as `rate_sets` wants them.
+    asked : dict of str to SetQuestion
+        What is asked of each set.
+    sources : dict of str to (str, int)
+        Content hash and number of structures of each set.
+    card : PotentialCard, optional
+        What computed the energies.
+
+    Raises
+    ------
+    DismaiError
+        If no training structure can be analysed, or energies are needed and not known.
+    """
+    plan = RegionPlan.from_spec(spec)
+    training = read[TRAINING]
+    if len(training) == 0:
+        raise DismaiError(
+            f"no training structure has a region that can be evaluated{_first(training, ': ')}"
+        )
+    cut = energy_cut(spec)
+    rated = rate_sets(spec, read, card)
+    chosen = {
+        name: features.select(choose(rated, name, features, asked[name].choice, cut))
+        for name, features in read.items()
+    }
+    energies = energy_distribution(rated, cut)
+    missing = {} if energies else {"energies": "no energies are known: give --potential P"}
+    for name, features in chosen.items():
+        if len(features) == 0:
+            missing[name] = "no structure of this set is left"
+    return RegionEvaluationDoc(
+        system=spec.name,
+        centres=list(plan.centres),
+        anions=list(plan.anions),
+        sets={
+            name: _summary(plan, asked[name], sources[name], read[name], features)
+            for name, features in chosen.items()
+        },
+        fingerprints=compare_fingerprints(plan, chosen),
+        motifs=compare_motifs(plan, chosen),
+        bonds=count_bonds(plan, chosen),
+        curves=compare_curves(plan, chosen),
+        energies=energies,
+        potential=card,
+        missing=missing,
+    )
 
 
 def compare_fingerprints(plan: RegionPlan, sets: Sets) -> dict[str, dict[str, Similarity]]:
@@ -120,7 +192,7 @@ def compare_curves(plan: RegionPlan, sets: Sets) -> list[RegionCurve]:
         bands = {name: _band(values) for name, values in rows.items() if len(values)}
         if bands:
             n = len(next(iter(bands.values())).mean)
-            r = (np.arange(n) + 0.5) * RDF_WIDTH
+            r = (np.arange(n, dtype=float) + 0.5) * RDF_WIDTH
             found.append(RegionCurve(centre=centre, neighbour=neighbour, r=_rounded(r), sets=bands))
     return found
 
@@ -145,6 +217,42 @@ def mean_estimate(values: NDArray[np.generic]) -> Estimate:
     """
     band = mean_band(np.asarray(values, dtype=float)[:, None])
     return _estimate(band.mean[0], band.low[0], band.high[0], len(values))
+
+
+def _summary(
+    plan: RegionPlan,
+    asked: SetQuestion,
+    source: tuple[str, int],
+    read: StructureFeatures,
+    chosen: StructureFeatures,
+) -> RegionSet:
+    """Say what became of the structures of a set."""
+    content, n = source
+    failures = Counter(bad.reason for bad in read.bad) + Counter(asked.unreadable)
+    # One message stands for all structures of a chunk.
+    gone = n - len(read) - sum(bad.reason != LOST for bad in read.bad)
+    if gone > 0:
+        failures[LOST] = gone
+    return RegionSet(
+        name=asked.name,
+        content_hash=content,
+        choice=asked.choice,
+        n_structures=n + sum(asked.unreadable.values()),
+        n_evaluated=len(chosen),
+        n_other_energy=len(read) - len(chosen),
+        failures=dict(failures),
+        example=_first(read),
+        atoms=count_atoms(plan, chosen),
+        lost=float(chosen.arrays["lost"].mean()) if len(chosen) else None,
+    )
+
+
+def _first(read: StructureFeatures, before: str = "") -> str:
+    """Quote the first structure that could not be analysed; nothing without one."""
+    if not read.bad:
+        return ""
+    bad = read.bad[0]
+    return f"{before}structure {bad.index}: {bad.detail}" if bad.index >= 0 else before + bad.detail
 
 
 def _estimate(value: float, low: float, high: float, n: int) -> Estimate:
@@ -218,10 +326,10 @@ def _motif_rows(anions: tuple[str, ...], sites: Mapping[str, LabelledSites]) -> 
 
 def _counted(table: MotifDistribution, i: int, n: int) -> list[Estimate]:
     """Return the shares by number of anions, up to as many as a motif of the figure can have."""
-    values = table.generated_by_count[i], table.low_by_count[i], table.high_by_count[i]
-    used = np.flatnonzero((values[0] > 0) | (table.reference_by_count[i] > 0))
+    value, low, high = table.generated_by_count[i], table.low_by_count[i], table.high_by_count[i]
+    used = np.flatnonzero((value > 0) | (table.reference_by_count[i] > 0))
     most = int(used.max()) + 1 if len(used) else 0
-    return [_estimate(*(float(v[k]) for v in values), n) for k in range(most)]
+    return [_estimate(value[k], low[k], high[k], n) for k in range(most)]
 
 
 def _band(values: NDArray[np.float64]) -> Band:
@@ -231,6 +339,6 @@ def _band(values: NDArray[np.float64]) -> Band:
     return Band(mean=_rounded(band.mean), low=_rounded(band.low), high=_rounded(band.high))
 
 
-def _rounded(values: NDArray[np.float64]) -> list[float]:
+def _rounded(values: NDArray[np.floating[Any]]) -> list[float]:
     """Return numbers for a document, short enough for it to stay small."""
     return [float(f"{value:.{_DIGITS}g}") for value in values]

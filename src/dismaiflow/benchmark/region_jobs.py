@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -14,27 +13,15 @@ from pydantic import BaseModel
 from dismaiflow.benchmark.feature_jobs import analyse_each, analyse_in_processes, store_features
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.region_analysis import RegionAnalyser, RegionPlan
-from dismaiflow.benchmark.region_energies import (
-    ENERGY,
-    INTERFACE_ENERGY,
-    choose,
-    energy_cut,
-    energy_distribution,
-    rate_sets,
-)
-from dismaiflow.benchmark.region_evaluation import (
-    compare_curves,
-    compare_fingerprints,
-    compare_motifs,
-    count_atoms,
-    count_bonds,
-)
-from dismaiflow.benchmark.region_schemas import TRAINING, Choice, RegionEvaluationDoc, RegionSet
+from dismaiflow.benchmark.region_energies import ENERGY, INTERFACE_ENERGY
+from dismaiflow.benchmark.region_evaluation import LOST, evaluate_regions
+from dismaiflow.benchmark.region_schemas import TRAINING, RegionEvaluationDoc, SetQuestion
 from dismaiflow.benchmark.structure_features import StructureFeatures
 from dismaiflow.benchmark.structure_flows import relaxation_request
 from dismaiflow.errors import DismaiError
 from dismaiflow.interfaces.built import built_system
 from dismaiflow.jobs import dismai_job
+from dismaiflow.potentials.base import PotentialCard
 from dismaiflow.potentials.jobs import RelaxSetMaker, expected_like
 from dismaiflow.potentials.schemas import RelaxedDoc
 from dismaiflow.potentials.store import PotentialRef
@@ -49,13 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dismaiflow.benchmark.feature_jobs import AnalysisTask
-    from dismaiflow.potentials.base import PotentialCard
 
 #: The only status with which an energy counts.
 _CONVERGED = "converged"
-
-#: Where a chunk of structures is gone.
-_LOST = "lost"
 
 
 class RegionFeaturesDoc(BaseModel):
@@ -78,25 +61,7 @@ class RegionFeaturesDoc(BaseModel):
     input_hash: str
     n_structures: int
     blobs: list[str]
-    potential: Any = None
-
-
-class SetQuestion(BaseModel):
-    """What is asked of a set.
-
-    Parameters
-    ----------
-    name : str
-        What the user calls it.
-    choice : {"low", "high", "all"}
-        Which of its structures are looked at.
-    unreadable : dict of str to int
-        Frames of its source that could not be read, by reason.
-    """
-
-    name: str
-    choice: Choice = "all"
-    unreadable: dict[str, int] = {}
+    potential: PotentialCard | None = None
 
 
 @dataclass
@@ -143,7 +108,7 @@ class AnalyseRegionsMaker(Maker):
         features = analyse_in_processes(
             _analyse_task, spec.to_yaml(), whole.select(kept), places[kept], "analysing regions"
         )
-        bad += [BadFrame(-1, _LOST, message) for message in lost]
+        bad += [BadFrame(-1, LOST, message) for message in lost]
         bad += _without_energy(jobstore, energies)
         rows = kept[np.isin(places[kept], features.indices)]
         features = _labelled(features, whole.labels, whole.n_atoms, rows)
@@ -287,98 +252,6 @@ class RegionEvaluationMaker(Maker):
         flow = Flow([*jobs, last], output=last.output, name=f"{self.name} {spec.name}")
         flow.update_metadata({"system": spec.name}, dynamic=True)
         return flow
-
-
-def evaluate_regions(
-    spec: SystemSpec,
-    read: Mapping[str, StructureFeatures],
-    asked: Mapping[str, SetQuestion],
-    sources: Mapping[str, tuple[str, int]],
-    card: PotentialCard | None = None,
-) -> RegionEvaluationDoc:
-    """Choose structures by their energy and compare their regions.
-
-    Parameters
-    ----------
-    spec : SystemSpec
-        The interface.
-    read : dict of str to StructureFeatures
-        Features of each set, the training set among them; energies as `rate_sets` wants them.
-    asked : dict of str to SetQuestion
-        What is asked of each set.
-    sources : dict of str to (str, int)
-        Content hash and number of structures of each set.
-    card : PotentialCard, optional
-        What computed the energies.
-
-    Raises
-    ------
-    DismaiError
-        If no training structure can be analysed, or energies are needed and not known.
-    """
-    plan = RegionPlan.from_spec(spec)
-    training = read[TRAINING]
-    if len(training) == 0:
-        first = (
-            f": structure {training.bad[0].index}: {training.bad[0].detail}" if training.bad else ""
-        )
-        raise DismaiError(f"no training structure has a region that can be evaluated{first}")
-    cut = energy_cut(spec)
-    rated = rate_sets(spec, read, card)
-    chosen = {
-        name: features.select(choose(rated, name, features, asked[name].choice, cut))
-        for name, features in read.items()
-    }
-    energies = energy_distribution(rated, cut)
-    missing = {} if energies else {"energies": "no energies are known: give --potential P"}
-    for name, features in chosen.items():
-        if len(features) == 0:
-            missing[name] = "no structure of this set is left"
-    return RegionEvaluationDoc(
-        system=spec.name,
-        centres=list(plan.centres),
-        anions=list(plan.anions),
-        sets={
-            name: _summary(plan, asked[name], sources[name], read[name], features)
-            for name, features in chosen.items()
-        },
-        fingerprints=compare_fingerprints(plan, chosen),
-        motifs=compare_motifs(plan, chosen),
-        bonds=count_bonds(plan, chosen),
-        curves=compare_curves(plan, chosen),
-        energies=energies,
-        potential=card,
-        missing=missing,
-    )
-
-
-def _summary(
-    plan: RegionPlan,
-    asked: SetQuestion,
-    source: tuple[str, int],
-    read: StructureFeatures,
-    chosen: StructureFeatures,
-) -> RegionSet:
-    """Say what became of the structures of a set."""
-    content, n = source
-    failures = Counter(bad.reason for bad in read.bad) + Counter(asked.unreadable)
-    # One message stands for all structures of a chunk.
-    gone = n - len(read) - sum(bad.reason != _LOST for bad in read.bad)
-    if gone > 0:
-        failures[_LOST] = gone
-    first = f"structure {read.bad[0].index}: {read.bad[0].detail}" if read.bad else ""
-    return RegionSet(
-        name=asked.name,
-        content_hash=content,
-        choice=asked.choice,
-        n_structures=n + sum(asked.unreadable.values()),
-        n_evaluated=len(chosen),
-        n_other_energy=len(read) - len(chosen),
-        failures=dict(failures),
-        example=first,
-        atoms=count_atoms(plan, chosen),
-        lost=float(chosen.arrays["lost"].mean()) if len(chosen) else None,
-    )
 
 
 def _without_energy(jobstore: Any, energies: RelaxedDoc | None) -> list[BadFrame]:

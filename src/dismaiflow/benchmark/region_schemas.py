@@ -25,6 +25,24 @@ class Estimate(BaseModel):
     high: float | None = None
 
 
+class SetQuestion(BaseModel):
+    """What is asked of a set.
+
+    Parameters
+    ----------
+    name : str
+        What the user calls it.
+    choice : {"low", "high", "all"}
+        Which of its structures are looked at.
+    unreadable : dict of str to int
+        Frames of its source that could not be read, by reason.
+    """
+
+    name: str
+    choice: Choice = "all"
+    unreadable: dict[str, int] = Field(default_factory=dict)
+
+
 class RegionSet(BaseModel):
     """What became of the structures of one set.
 

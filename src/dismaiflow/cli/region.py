@@ -19,8 +19,8 @@ from dismaiflow.errors import DismaiError
 if TYPE_CHECKING:
     from jobflow import JobStore
 
-    from dismaiflow.benchmark.region_jobs import RegionEvaluationMaker, SetQuestion
-    from dismaiflow.benchmark.region_schemas import RegionEvaluationDoc
+    from dismaiflow.benchmark.region_jobs import RegionEvaluationMaker
+    from dismaiflow.benchmark.region_schemas import RegionEvaluationDoc, SetQuestion
     from dismaiflow.store.structures import StructuresRef
 
 
@@ -111,7 +111,7 @@ def _read_sets(
 
 
 def _question(name: str, choice: Any = "all", unreadable: dict[str, int] | None = None) -> Any:
-    from dismaiflow.benchmark.region_jobs import SetQuestion
+    from dismaiflow.benchmark.region_schemas import SetQuestion
 
     return SetQuestion(name=name, choice=choice, unreadable=dict(unreadable or {}))
 
@@ -131,12 +131,11 @@ def _write(document: RegionEvaluationDoc, folder: Path, json: bool) -> None:
     from dismaiflow.report.region_section import region_table
     from dismaiflow.structures.files import new_folder
 
+    low = document.sets["low"].name
     with new_folder(folder) as partial:
         text = document.model_dump_json(indent=1)
         (partial / "region.json").write_text(text, encoding="utf-8")
-        write_report(
-            partial / "report.html", regions=[document], title=f"Regions of {document.system}"
-        )
+        write_report(partial / "report.html", regions=[document], title=f"Interface regions, {low}")
     if json:
         print_json(document.model_dump(mode="json"))
         return

@@ -404,8 +404,10 @@ def _membership(
     missed |= np.concatenate([foreign[0] & ~top, foreign[1]])
 
     # Heights of the two planes that bound the region, with what their atoms moved on average.
-    top_z = float(substrate.offset[2] + host.substrate.height + _mean(moves[0][top, 2]))
-    low_z = float(film.offset[2] + _mean(moves[1][host.film.planes == 0, 2]))
+    # What has left its site says nothing of where its plane lies.
+    kept = np.split(np.where(lengths <= SITE_RADIUS, lifted[:, 2], np.nan), [len(top)])
+    top_z = float(substrate.offset[2] + host.substrate.height + _mean(kept[0][top]))
+    low_z = float(film.offset[2] + _mean(kept[1][host.film.planes == 0]))
     c = float(frame.cell[2, 2])
     thickness = (low_z - top_z) % c
     above = (points[region, 2] - top_z + c / 2 - thickness / 2) % c - c / 2 + thickness / 2

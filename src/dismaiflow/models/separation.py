@@ -113,7 +113,7 @@ def separate(
 def _overlap(
     flat: NDArray[np.float64], cell: NDArray[np.float64], wanted: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64]]:
-    """Return half the sum of the squared overlaps (Å^2), and its gradient (Å)."""
+    """Return half the sum over pairs of the squared overlaps (Å^2), and its gradient (Å)."""
     places = flat.reshape(-1, 3)
     first, second, between = neighbour_pairs(places, cell, float(wanted.max()))
     lengths = np.linalg.norm(between, axis=1)

@@ -80,7 +80,8 @@ def region_motifs_plot(
     centre: str, motifs: Sequence[RegionMotif], colours: Mapping[str, str]
 ) -> Plot | None:
     """Draw how often each motif is the most likely one in the region (Fig. S33)."""
-    rows = [(motif_text(row.motif), row.share) for row in motifs]
+    # The paper has the lowest coordination at the top.
+    rows = [(motif_text(row.motif), row.share) for row in reversed(motifs)]
     return _bars(rows, colours, f"share of the {centre} atoms in the region", " %")
 
 
@@ -92,7 +93,7 @@ def counted_motifs_plot(
     Rows that no set reaches one per cent in are left out.
     """
     rows = []
-    for row in motifs:
+    for row in reversed(motifs):
         by_set = row.by_count.get(anion, {})
         for count in range(max(map(len, by_set.values()), default=0)):
             shares = {name: found[count] for name, found in by_set.items() if count < len(found)}

@@ -20,8 +20,8 @@ PUBLISHED_SETS = {"low": "CryinGAN, low energy (paper)", "high": "random, high e
 
 #: What must be known before own values are compared with the paper's.
 PUBLISHED_NOTE = (
-    "The paper's values are of 1500 structures of each set, relaxed by DFT, its CryinGAN trained on "
-    "such structures; values of another training set or other energies do not compare with them."
+    "The paper's values are of 1500 structures of each set, relaxed by DFT, its CryinGAN trained "
+    "on such structures; values from other structures or energies do not compare with them."
 )
 
 #: What the names of choices mean.
@@ -70,7 +70,7 @@ def set_facts(name: str, one: RegionSet) -> dict[str, str]:
         "chosen": CHOICES[one.choice],
         "evaluated": f"{one.n_evaluated:,} of {one.n_structures:,}",
         "other energy": f"{one.n_other_energy:,}",
-        "failed": failed or NOTHING,
+        "failed": failed or "none",
         "in a region": atoms or NOTHING,
         "sites lost": NOTHING if one.lost is None else f"{100 * one.lost:.0f} %",
     }

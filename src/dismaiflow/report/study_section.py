@@ -173,7 +173,11 @@ def _sampled_table(study: StudyDoc) -> Html:
     cells = [_sampled(row) for row in study.rows]
     kept = [i for i in range(len(head)) if any(row[i] != NOTHING for row in cells)]
     rows = [[row.label, *(cells[place][i] for i in kept)] for place, row in enumerate(study.rows)]
-    notes = ["Time: of all trainings of a variant together."]
+    notes = []
+    if any(row.seconds for row in study.rows):
+        notes.append("Time: of all trainings of a variant together.")
+    if any(row.snapshot for row in study.rows):
+        notes.append("Weights of earlier epochs: steps and time are those of the whole training.")
     near = {run.check.close_distance for row in study.rows for run in row.runs if run.check}
     if near:
         notes.append(

@@ -159,7 +159,8 @@ def test_pieces_of_a_batch_add_up(structures, monkeypatch, critic):
     sizes = {"cgcnn_features": 8, "cgcnn_hidden": 8, "cgcnn_neighbors": 4}
     found = []
     for rows in (4 * 9, 10**6):  # pieces of four structures and two; the whole batch
-        monkeypatch.setattr("dismaiflow.models.cryingan.learner._CACHED_ROWS", rows)
+        for module in ("shared_layers", "normed_layers"):
+            monkeypatch.setattr(f"dismaiflow.models.cryingan.{module}.CACHED_ROWS", rows)
         learner = make_learner(structures, torch.float64, critic=critic, **sizes)
         losses = learner.step(torch.arange(6), generator(0), Place())
         gradients = [p.grad for module in learner.modules.values() for p in module.parameters()]

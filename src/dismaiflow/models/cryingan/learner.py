@@ -95,7 +95,7 @@ class CryinGANLearner(Learner):
                 module.parameters(), settings.learning_rate, settings.betas, fused=True
             )
         self._fractions = torch.tensor(data.fractions, dtype=torch.float64)
-        moves = settings.translations if settings.augmentation != "none" else (1, 1, 1)
+        moves = (settings.translations if settings.augmentation != "none" else None) or (1, 1, 1)
         self._translations = lattice_translations(moves)
         # Translations leave bond distances as they are.
         self._bonds = self._all_bonds() if self._sees("bonds") else None

@@ -81,8 +81,7 @@ class CryinGAN:
         from dismaiflow.models.train.loop import TrainPlan, train
         from dismaiflow.potentials.devices import choose_device
 
-        settings = self.settings
-        _check_translations(settings, data.spec)
+        settings = _with_translations(self.settings, data.spec)
         fixed = FixedCellData.from_structures(data.train)
         learner = CryinGANLearner(settings, fixed, seed, choose_device(settings.device))
         plan = TrainPlan(
@@ -91,6 +90,7 @@ class CryinGAN:
             epochs=settings.epochs,
             max_steps=settings.max_steps,
             snapshot_epochs=settings.snapshot_epochs,
+            snapshot_seconds=settings.snapshot_seconds,
         )
         identity = {
             "model": "cryingan",
@@ -158,16 +158,32 @@ class CryinGAN:
         )
 
 
-def _check_translations(settings: CryinGANSettings, spec: SystemSpec | None) -> None:
-    """Refuse translations that do not map the lattice of a known alloy onto itself."""
-    if settings.augmentation == "none" or spec is None or spec.lattice is None:
-        return
-    supercell = spec.lattice.supercell
-    if any(n % steps for n, steps in zip(supercell, settings.translations, strict=True)):
+def _with_translations(settings: CryinGANSettings, spec: SystemSpec | None) -> CryinGANSettings:
+    """Return settings with the translations of an alloy's supercell, if none are given.
+
+    Raises
+    ------
+    DismaiError
+        If they do not map the lattice onto itself, or there is no alloy that would tell them.
+    """
+    if settings.augmentation == "none":
+        return settings
+    supercell = spec.lattice.supercell if spec is not None and spec.lattice is not None else None
+    if settings.translations is None:
+        if supercell is None:
+            raise DismaiError(
+                "cryingan: augmentation by lattice-translations needs the setting translations, "
+                "steps along each cell vector, for anything but an alloy"
+            )
+        return settings.model_copy(update={"translations": tuple(supercell)})
+    if supercell is not None and any(
+        n % steps for n, steps in zip(supercell, settings.translations, strict=True)
+    ):
         raise DismaiError(
-            f"cryingan: translations {list(settings.translations)} are no steps of the lattice of "
-            f"{spec.name}: set translations to its supercell, {list(supercell)}"
+            f"cryingan: translations {list(settings.translations)} are no steps of the lattice: "
+            f"set translations to its supercell, {list(supercell)}"
         )
+    return settings
 
 
 def _read(path: Path) -> dict[str, Any]:

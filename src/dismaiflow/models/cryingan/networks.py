@@ -9,8 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from dismaiflow.models.cryingan.normed_layers import NormedLayers
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from dismaiflow.models.cryingan.normed_layers import Moments
 
 
 class KernelLinear(nn.Linear):
@@ -88,10 +92,31 @@ class Generator(nn.Module):
         rows = functional.relu_(self.first(noise)).view(-1, self.channels)
         rows = functional.linear(rows, self.axes.weight, self.axes_bias.repeat(3))
         rows = rows.view(-1, len(self.axes_bias))
-        rows = functional.relu_(self.norms[0](rows))
-        for layer, norm in zip(self.layers, list(self.norms)[1:], strict=True):
-            rows = functional.relu_(norm(layer(rows)))
-        return torch.sigmoid(self.last(rows)).view(-1, self.n_atoms, 3)
+        shared = self._in_pieces if self.training and rows.device.type == "cpu" else self._at_once
+        return torch.sigmoid(shared(rows)).view(-1, self.n_atoms, 3)
+
+    def _at_once(self, rows: torch.Tensor) -> torch.Tensor:
+        """Pass rows through the shared layers."""
+        for norm, layer in zip(self.norms, (*self.layers, self.last), strict=True):
+            rows = layer(functional.relu_(norm(rows)))
+        return rows
+
+    def _in_pieces(self, rows: torch.Tensor) -> torch.Tensor:
+        """Do the same, in training, in pieces that fit a processor's cache."""
+        parameters = [
+            parameter
+            for norm, layer in zip(self.norms, (*self.layers, self.last), strict=True)
+            for parameter in (norm.weight, norm.bias, layer.weight, layer.bias)
+        ]
+        seen: list[Moments] = []
+        out: torch.Tensor = NormedLayers.apply(rows, self.norms[0].eps, seen, *parameters)
+        unbiased = len(rows) / max(1, len(rows) - 1)
+        with torch.no_grad():
+            for norm, moments in zip(self.norms, seen, strict=True):
+                norm.running_mean.lerp_(moments.mean, norm.momentum)
+                norm.running_var.lerp_(moments.variance * unbiased, norm.momentum)
+                norm.num_batches_tracked += 1
+        return out
 
 
 def initialise(network: nn.Module, rng: torch.Generator) -> None:

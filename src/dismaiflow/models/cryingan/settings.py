@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
@@ -15,7 +16,15 @@ Pooling = Literal["mean", "max", "mix"]
 _Share = Annotated[float, Field(ge=0, lt=1)]
 
 #: What may change while a training goes on.
-_FREE = {"epochs", "max_steps", "device", "snapshot_epochs", "sample_batch_size", "sampling_mode"}
+_FREE = {
+    "epochs",
+    "max_steps",
+    "device",
+    "snapshot_epochs",
+    "snapshot_seconds",
+    "sample_batch_size",
+    "sampling_mode",
+}
 
 
 class CryinGANSettings(BaseModel):
@@ -69,15 +78,15 @@ class CryinGANSettings(BaseModel):
         Last centre and spacing of the Gaussians that expand its bond distances, Å.
     augmentation : {"none", "lattice-translations"}
         Whether structures are translated by steps of a lattice in the cell.
-    translations : tuple of int
-        Steps along each cell vector: 4, 4, 4 for the supercell of the alloys.
+    translations : tuple of int, optional
+        Steps along each cell vector; by default the supercell of the system's alloy.
     epoch_counts_translations : bool
         Whether an epoch holds each structure in all translations, as the paper counts them, or
         each structure once, in a random one.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
-    snapshot_epochs : tuple of int
-        Epochs after which the weights are kept.
+    snapshot_epochs, snapshot_seconds : tuple
+        Epochs, and seconds of training, after which the weights are kept.
     sampling_mode : {"eval", "train"}
         Whether generation normalises by the averages of the training (published) or by the batch.
     sample_batch_size : int
@@ -114,10 +123,11 @@ class CryinGANSettings(BaseModel):
     cgcnn_radius: float = Field(8.0, gt=0)
     cgcnn_step: float = Field(0.2, gt=0)
     augmentation: Literal["none", "lattice-translations"] = "none"
-    translations: tuple[PositiveInt, PositiveInt, PositiveInt] = (4, 4, 4)
+    translations: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     epoch_counts_translations: bool = True
     device: str = "auto"
     snapshot_epochs: tuple[PositiveInt, ...] = ()
+    snapshot_seconds: tuple[float, ...] = ()
     sampling_mode: Literal["eval", "train"] = "eval"
     sample_batch_size: PositiveInt = 256
 
@@ -132,8 +142,7 @@ class CryinGANSettings(BaseModel):
         """Translated copies of each structure, itself included."""
         if self.augmentation == "none":
             return 1
-        along_a, along_b, along_c = self.translations
-        return along_a * along_b * along_c
+        return math.prod(self.translations or ())
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the weights after a step, JSON-able."""

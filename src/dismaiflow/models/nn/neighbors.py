@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from ase.geometry import minkowski_reduce
 
+from dismaiflow.models.nn.nearest_kernel import nearest
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
@@ -113,13 +115,18 @@ class PeriodicNeighbors:
         index = torch.zeros(shape, dtype=torch.int64, device=fractions.device)
         images = torch.zeros((*shape, 3), dtype=fractions.dtype, device=fractions.device)
         reach = torch.full((n,), torch.inf, dtype=fractions.dtype, device=fractions.device)
-        if n_atoms > self.k:
+        if n_atoms > self.k and fractions.device.type == "cpu":
+            axes = fractions.movedim(-1, 1).contiguous().numpy()
+            squared, which = nearest(axes, self._lower.numpy(), self.k)
+            index = torch.from_numpy(which)
+            reach = torch.from_numpy(squared)[..., -1].amax(1).sqrt()
+        elif n_atoms > self.k:
             size = max(1, _PAIRS[fractions.device.type] // n_atoms**2)
             for part in torch.arange(n, device=fractions.device).split(size):
-                squared = self._squared(_apart(fractions[part]))
-                squared.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-                nearest, index[part] = squared.topk(self.k, largest=False)
-                reach[part] = nearest[..., -1].amax(1).sqrt()
+                pairs = self._squared(_apart(fractions[part]))
+                pairs.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+                least, index[part] = pairs.topk(self.k, largest=False)
+                reach[part] = least[..., -1].amax(1).sqrt()
         exact = float(self._heights.min() / 2 * _MARGIN)
         # What is not a number, as after a divergence, is not searched again.
         for i in torch.nonzero(reach > exact).flatten().tolist():
