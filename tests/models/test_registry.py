@@ -9,7 +9,13 @@ import pytest
 from dismaiflow.errors import DismaiError
 from dismaiflow.models.base import GenerativeModel
 from dismaiflow.models.baselines import CONTROLS
-from dismaiflow.models.registry import get_model, list_models
+from dismaiflow.models.registry import (
+    ModelChoice,
+    choose,
+    get_model,
+    list_models,
+    open_model,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,22 +28,25 @@ from dismaiflow.models.base import ModelCard
 class Mine:
     """Gives back what it was given."""
 
-    def fit(self, train, seed):
-        self.train = train
+    def __init__(self, layers=2):
+        self.layers = layers
 
-    def sample(self, n, seed):
-        return self.train.select([0] * n)
+    def fit(self, data, folder, *, seed, budget):
+        (folder / "train").write_bytes(data.train.to_bytes())
+
+    def sample(self, folder, n, *, seed):
+        return None
 
     def card(self):
         return ModelCard("mine", "a copy")
 
     class Nested:
-        def fit(self, train, seed): ...
-        def sample(self, n, seed): ...
+        def fit(self, data, folder, *, seed, budget): ...
+        def sample(self, folder, n, *, seed): ...
         def card(self): ...
 
 class Deaf:
-    def sample(self, n, seed): ...
+    def sample(self, folder, n, *, seed): ...
 
 class Demanding(Mine):
     def __init__(self, layers): ...
@@ -147,3 +156,23 @@ def test_a_broken_module_is_one_line(module: Callable[[str], str], text: str, me
 def test_a_missing_module_is_one_line(name: str) -> None:
     with pytest.raises(DismaiError, match="cannot be made"):
         get_model(name)
+
+
+def test_settings_are_keyword_arguments(module: Callable[[str], str]) -> None:
+    name = f"{module(OWN_MODEL)}:Mine"
+    assert get_model(name, {"layers": 5}).layers == 5
+    with pytest.raises(DismaiError, match="has no setting 'layer'; it has layers"):
+        get_model(name, {"layer": 5})
+
+
+def test_a_choice_travels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As JSON, and to another folder: a file is found where it was, and shown without its path."""
+    (tmp_path / "mine.py").write_text(OWN_MODEL)
+    monkeypatch.chdir(tmp_path)
+    choice = choose("mine.py:Mine", {"layers": 3})
+    assert choice.name == "mine.py:Mine"
+    monkeypatch.chdir("/")
+    again = ModelChoice.model_validate_json(choice.model_dump_json())
+    assert open_model(again).layers == 3
+    with pytest.raises(DismaiError, match="no such file"):
+        get_model("mine.py:Mine")

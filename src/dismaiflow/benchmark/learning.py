@@ -87,7 +87,6 @@ def learning_verdict(
     beaten = {
         name: bool(names)
         and all(_below(metrics[m], values.get(m)) for m in names)
-        # with equal shares of failures, the distances decide
         and _no_more_fail(metrics, values)
         for name, values in controls.items()
         if name not in REFERENCE_SETS

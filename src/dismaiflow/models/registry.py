@@ -142,7 +142,7 @@ def _class_of(choice: ModelChoice) -> Callable[..., Any]:
     except DismaiError:
         raise
     except Exception as error:  # whatever somebody else's module raises
-        raise DismaiError(f"model {name}: cannot be imported ({one_line(error)})") from error
+        raise DismaiError(f"model {name}: cannot be made ({one_line(error)})") from error
     near = difflib.get_close_matches(name, registered, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "give module:Class or FILE.py:Class"
     raise DismaiError(f"unknown model {name!r}: {hint} (`dismai models list` shows all)")
@@ -164,6 +164,8 @@ def _made(name: str, model: Callable[..., Any], settings: Mapping[str, Any]) -> 
 
 def _check_settings(name: str, model: Callable[..., Any], settings: Mapping[str, Any]) -> None:
     """Refuse settings that a model does not have, naming those that it has."""
+    if not settings:
+        return
     taken = inspect.signature(model).parameters
     if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken.values()):
         return  # it checks them itself

@@ -123,7 +123,7 @@ def _overlap(
     gradient = np.zeros_like(places)
     # Each pair comes in both orders, and each order moves its first atom.
     np.add.at(gradient, first, between * (overlaps / np.maximum(lengths, 1e-12))[:, None])
-    return 0.25 * float((overlaps**2).sum()), 0.5 * gradient.ravel()
+    return 0.25 * float((overlaps**2).sum()), gradient.ravel()
 
 
 def _all_apart(

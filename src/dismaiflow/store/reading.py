@@ -6,6 +6,7 @@ other stores from the documents.
 
 from __future__ import annotations
 
+import os
 import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,11 @@ DocumentKey = tuple[str, int, str]
 def is_server(store: Store) -> bool:
     """Say whether a store is a collection of a MongoDB server."""
     return isinstance(store, MongoStore) and not isinstance(store, (EmbeddedStore, MemoryStore))
+
+
+def is_read_only(store: Store) -> bool:
+    """Say whether a file lacks the right to be written; a server says so itself."""
+    return isinstance(store, EmbeddedStore) and not os.access(store.path, os.W_OK)
 
 
 def ensure_document_indexes(store: Store) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -24,7 +23,13 @@ from dismaiflow.store.builders import (
 )
 from dismaiflow.store.embedded import EmbeddedStore
 from dismaiflow.store.filters import Moment, between, given, is_of_protocol, of_protocol
-from dismaiflow.store.reading import UNAUTHORIZED, batches, ensure_document_indexes, is_server
+from dismaiflow.store.reading import (
+    UNAUTHORIZED,
+    batches,
+    ensure_document_indexes,
+    is_read_only,
+    is_server,
+)
 from dismaiflow.store.rows import (
     DatasetRow,
     FramesRow,
@@ -405,7 +410,7 @@ class ResultsStore:
     def _run(self, name: str, builder: RowBuilder) -> int:
         """Run a builder on connected stores."""
         source = self.jobstore.docs_store
-        if not self._indexed and not _is_read_only(source):
+        if not self._indexed and not is_read_only(source):
             ensure_document_indexes(source)
             self._indexed = True
         builder.attach(source, self._target)
@@ -431,7 +436,7 @@ class ResultsStore:
                 raise
             self.stale.add(name)
         except DismaiError:
-            if not _is_read_only(self.jobstore.docs_store):
+            if not is_read_only(self.jobstore.docs_store):
                 raise
             self.stale.add(name)
         else:
@@ -491,8 +496,3 @@ def _no_garbage() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _is_read_only(store: Store) -> bool:
-    """Say whether a file lacks the right to be written; a server says so itself."""
-    return isinstance(store, EmbeddedStore) and not os.access(store.path, os.W_OK)
