@@ -65,8 +65,10 @@ def main(asked: argparse.Namespace) -> None:
         if not place.run(flow, ["train-and-score"]):
             return
         study = StudyDoc.model_validate(place.result(flow.output["study"]))
-        (score,) = flow.output["scores"].values()
-        scores = {choice.name: ScoreDoc.model_validate(place.result(score))}
+        scores = {
+            label: ScoreDoc.model_validate(place.result(one))
+            for label, one in flow.output["scores"].items()
+        }
         export_study(place.store, study, scores, asked.out / "study", datasets=[dataset.card])
     for row in study.rows:
         for name, metric in row.metrics.items():

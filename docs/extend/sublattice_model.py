@@ -6,7 +6,7 @@ forgets everything else: long-range order is kept, short-range order within it i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,11 @@ from dismaiflow.models.base import ModelCard
 from dismaiflow.structures.structure_set import StructureSet
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
+
+    from dismaiflow.models.base import Budget, ModelData
 
 
 @dataclass
@@ -32,29 +36,31 @@ class SublatticeModel:
 
     a: float = 3.6
     sigma: float = 0.05
-    _contents: list[dict[int, NDArray[np.uint8]]] = field(default_factory=list, init=False)
 
-    def fit(self, train: StructureSet, seed: int) -> None:
-        """Note the species on each sublattice of every training structure."""
-        first = train.slice_of(0)
-        self._sites, self._cell = train.positions[first], train.cells[0]
-        self._contents = []
-        for i in range(len(train)):
-            part = train.slice_of(i)
-            numbers, groups = train.numbers[part], self._sublattices(train.positions[part])
-            self._contents.append({int(g): numbers[groups == g] for g in np.unique(groups)})
+    def fit(self, data: ModelData, folder: Path, *, seed: int, budget: Budget) -> None:
+        """Note the species of every training structure, sorted within each sublattice."""
+        train = data.train
+        shape = (len(train), train.n_atoms[0])
+        sites, cell = train.positions[train.slice_of(0)], train.cells[0]
+        groups = self._sublattices(train.positions).reshape(shape)
+        order = np.lexsort((train.numbers.reshape(shape), groups))
+        numbers = np.take_along_axis(train.numbers.reshape(shape), order, axis=1)
+        np.savez(folder / "sublattices.npz", sites=sites, cell=cell, numbers=numbers)
 
-    def sample(self, n: int, seed: int) -> StructureSet:
+    def sample(self, folder: Path, n: int, *, seed: int) -> StructureSet:
         """Draw a training structure and shuffle the atoms within each sublattice."""
-        rng = np.random.default_rng(seed)
-        groups = self._sublattices(self._sites)
-        numbers = np.empty((n, len(self._sites)), dtype=np.uint8)
+        known = np.load(folder / "sublattices.npz")
+        sites, rng = known["sites"], np.random.default_rng(seed)
+        groups = self._sublattices(sites)
+        numbers = np.empty((n, len(sites)), dtype=np.uint8)
         for row in numbers:
-            drawn = self._contents[rng.integers(len(self._contents))]
-            for group, species in drawn.items():
-                row[groups == group] = rng.permutation(species)
-        positions = self._sites + rng.normal(0.0, self.sigma, (n, *self._sites.shape))
-        return StructureSet.uniform(numbers, positions, self._cell)
+            drawn = known["numbers"][rng.integers(len(known["numbers"]))]
+            # Random keys within each sublattice: its species in random order.
+            row[np.argsort(groups, kind="stable")] = drawn[
+                np.lexsort((rng.random(len(sites)), np.sort(groups)))
+            ]
+        positions = sites + rng.normal(0.0, self.sigma, (n, *sites.shape))
+        return StructureSet.uniform(numbers, positions, known["cell"])
 
     def card(self) -> ModelCard:
         """Describe the model."""

@@ -1,11 +1,14 @@
 """Structures to score: stand-ins for what a generative model writes."""
 
+import tempfile
 from pathlib import Path
 
 import ase
 import ase.io
 import numpy as np
 
+from dismaiflow.models.base import Budget, ModelData
+from dismaiflow.models.checks import as_read
 from dismaiflow.models.registry import get_model
 from dismaiflow.structures.dataset import open_dataset
 
@@ -16,8 +19,9 @@ rng = np.random.default_rng(0)
 def sample(name: str, n: int, seed: int) -> list[ase.Atoms]:
     """Draw structures from one of the package's baselines."""
     model = get_model(name)
-    model.fit(train, seed=0)
-    return list(model.sample(n, seed))
+    with tempfile.TemporaryDirectory() as folder:
+        model.fit(ModelData(train), Path(folder), seed=0, budget=Budget())
+        return list(as_read(model.sample(Path(folder), n, seed=seed), n).structures)
 
 
 # Three "trained models": sites occupied at random, noise of 0.15 Å, now and then an atom that sits

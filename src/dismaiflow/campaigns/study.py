@@ -303,8 +303,7 @@ class _Steps:
             generated.append(job.output)
             checks.append(check.output)
         card = model.card()
-        plain = variant.label == variant.choice.name
-        name = card.name if plain else f"{card.name} {variant.label}"
+        name = card.name if variant.label == card.name else f"{card.name} {variant.label}"
         return _Row(variant.label, name, card.is_control, trained, generated, checks)
 
     def _trained(self, variant: Variant, model: GenerativeModel) -> list[Any]:

@@ -22,7 +22,7 @@ SECONDS_SETTING = "snapshot_seconds"
 
 def plain_variant(choice: ModelChoice) -> Variant:
     """Return a model as it is, under its own name."""
-    return Variant(label=choice.name, choice=choice)
+    return Variant(label=open_model(choice).card().name, choice=choice)
 
 
 def scan_variants(choice: ModelChoice, setting: str, values: Sequence[Any]) -> list[Variant]:

@@ -12,6 +12,8 @@ given again. Anything else is a failure.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import re
@@ -20,7 +22,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -244,6 +246,7 @@ class CommandModel:
         kept = {name: value for name, value in os.environ.items() if name not in _OURS}
         try:
             with log.open("ab") as stream:
+                _claim(stream, self.spec.name, folder)
                 process = subprocess.Popen(
                     argv,
                     cwd=home if home.is_dir() else folder,
@@ -273,10 +276,11 @@ def _wait(process: subprocess.Popen[bytes], budget: Budget | None) -> int:
     told: float | None = None
     try:
         while True:
-            try:
-                return process.wait(timeout=_POLL)
-            except subprocess.TimeoutExpired:
-                pass
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = process.wait(timeout=_POLL)
+                if told is not None:
+                    _end_children(process.pid, told + GRACE_SECONDS)
+                return code
             if budget is None or not budget.over:
                 continue
             if told is None:
@@ -288,6 +292,37 @@ def _wait(process: subprocess.Popen[bytes], budget: Budget | None) -> int:
         _signal(process, signal.SIGKILL)
         process.wait()
         raise
+
+
+def _end_children(group: int, until: float) -> None:
+    """Let what a command has started, and did not wait for, write its checkpoint.
+
+    A shell ends by a signal at once, unless it was told otherwise, and leaves its programs behind.
+    """
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        while time.monotonic() < until:
+            os.killpg(group, 0)  # raises if nobody is left
+            time.sleep(_POLL)
+        os.killpg(group, signal.SIGKILL)
+
+
+def _claim(log: BinaryIO, name: str, folder: Path) -> None:
+    """Lock a log, which the command inherits: as long as it lives there is no other one.
+
+    Raises
+    ------
+    DismaiError
+        If one lives, which a job that was killed has left behind.
+    """
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DismaiError(
+            f"{name}: a command that was started before still works in {folder}; wait for it, or "
+            "end it"
+        ) from None
+    except OSError:
+        return  # this disk knows no locks
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -160,6 +162,22 @@ def test_generator_and_its_loss(rng, skew_cell):
     torch.testing.assert_close(loss, expected, rtol=1e-10, atol=1e-12)
     for mine, its in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, its, rtol=1e-7, atol=1e-11)
+
+
+def test_generator_keeps_the_averages_of_its_training_as_torch_does(rng):
+    """In pieces (training, processor) and by torch's own batch normalisation."""
+    ours = Generator(200, 4, 6, (7, 8, 5))  # 3000 rows: pieces of 512, the last one shorter
+    initialise(ours, rng)
+    ours.double()
+    theirs = copy.deepcopy(ours)
+    theirs._in_pieces = theirs._at_once
+    noise = torch.randn(BATCH, 4, dtype=torch.float64, generator=rng)
+    for generator in (ours, theirs):
+        generator(noise).square().sum().backward()
+    for mine, its in zip(ours.buffers(), theirs.buffers(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-10, atol=1e-12)
+    for mine, its in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, its.grad, rtol=1e-8, atol=1e-11)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "mix"])
