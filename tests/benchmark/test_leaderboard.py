@@ -193,6 +193,26 @@ def test_the_newest_stands(jobstore: JobStore) -> None:
     assert boards(rows, NARROW, "published-1-fixed") == [published]
 
 
+def test_another_potential_is_another_row(jobstore: JobStore) -> None:
+    """A newer score with a toy potential does not hide the comparable one, nor its controls."""
+    values = {"d_motif": 0.01, "d_rdf": 0.1, "d_angle": 0.001, "percent_failed": 0.0}
+    controls = {"uniform-random": {"d_motif": 1.0}}
+    good = score("a", system=SI, controls=controls, **values)
+    toy = score("b", system=SI, comparable=False, controls=controls, **values)
+    toy["output"]["provenance"]["created"] = "2026-04-01T10:00:00+00:00"
+    for document, name in ((good, "gap"), (toy, "sw")):
+        document["output"]["provenance"]["potential"] = {"name": name, "hash": f"hash of {name}"}
+    put(jobstore, good, toy)
+    board = board_of(jobstore, SI)
+    # the geometric mean of 0.01, 0.1 and 0.001 is 0.01; that of CDVAE, the best of Table 2, 0.037
+    assert (board.ranked[0][0], board.ranked[0][1].score) == (1, "a")
+    assert [(row.score, row.potential) for row in board.apart] == [("b", "sw")]
+    assert sorted((row.score, row.potential) for row in board.controls) == [
+        ("a", "gap"),
+        ("b", "sw"),
+    ]
+
+
 def test_what_has_gone_disappears(jobstore: JobStore) -> None:
     """A removed score gives way to the one before it, and the last takes its row with it."""
     beside = {"uniform-random": {"d_cluster": 0.9}}

@@ -112,6 +112,15 @@ def test_protocol(dismai: Dismai, store: Path) -> None:
     assert "my-model" not in words
 
 
+def test_before_there_is_a_store(dismai: Dismai, tmp_path: Path) -> None:
+    """The published rows are shown, and no store is made; one that is named must be there."""
+    missing = tmp_path / "none.sqlite"
+    shown = dismai("leaderboard", "amorphous-si", DISMAI_STORE_PATH=missing)
+    assert "1 CDVAE" in shown.words
+    assert not missing.exists()
+    assert "there is no store" in dismai("leaderboard", "--store", missing).refusal
+
+
 def test_an_unknown_system(dismai: Dismai, store: Path) -> None:
     """A misspelt name is mended."""
     ran = dismai("leaderboard", "amorphous-sy", "--store", store)

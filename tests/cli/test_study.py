@@ -124,7 +124,10 @@ def test_a_scan(dismai: Dismai, spec: Path, data: Path, outside: Path) -> None:
     assert list(rows) == ["noise=0.01", "noise=0.9"]
     assert rows["noise=0.01"]["close_pairs"] == 0
     assert rows["noise=0.9"]["close_pairs"] > 1
-    assert len(list((outside / "out" / "scores").iterdir())) == 2
+    assert len(list((outside / "out" / "scores").glob("*/score.json"))) == 2
+    drawn = dismai("report", outside / "out")
+    assert drawn.code == 0, drawn.err
+    assert "noise=0.9" in (outside / "out" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_two_never_train_in_one_folder(tmp_path: Path) -> None:
     left = int((tmp_path / "work" / "pid").read_text())
     model = CommandModel({"name": "next", "train": ["true"], "generate": ["true", "{out}"]})
     try:
-        with pytest.raises(DismaiError, match="started before still works in .*; wait for it, or"):
+        with pytest.raises(DismaiError, match=r"started before still works in .*; wait for it, or"):
             model.fit(data(), tmp_path, seed=0, budget=Budget())
     finally:
         os.killpg(left, signal.SIGKILL)

@@ -45,6 +45,11 @@ class Mine:
         def sample(self, folder, n, *, seed): ...
         def card(self): ...
 
+class Old:
+    def fit(self, train, seed): ...
+    def sample(self, n, seed): ...
+    def card(self): ...
+
 class Deaf:
     def sample(self, folder, n, *, seed): ...
 
@@ -115,6 +120,7 @@ def test_a_class_of_ones_own(module: Callable[[str], str]) -> None:
     ("attribute", "message"),
     [
         ("Deaf", "needs the methods fit, sample and card"),
+        ("Old", "needs fit(data, folder, *, seed, budget) ("),
         ("Demanding", "cannot be made (TypeError: "),
         ("Broken", "cannot be made (RuntimeError: no GPU here)"),
         ("Nobody", "cannot be made (AttributeError: "),

@@ -63,6 +63,8 @@ _FIELDS = (
     "n_scored",
     "generated_hashes",
     "controls",
+    "potential",
+    "potential_hash",
 )
 
 
@@ -87,6 +89,8 @@ class LeaderboardRow(BaseModel):
     kind: Kind = Field(description="published, control, or own: a score of the user's")
     model: str = Field(description="name of the model, the control or the files")
     reference_hash: str = Field("", description="content hash of the reference set")
+    potential: str | None = Field(None, description="potential that relaxed the structures")
+    potential_hash: str | None = Field(None, description="its hash")
     metrics: dict[str, Metric] = Field(
         default_factory=dict,
         description="value, and min and max over trained models or the interval ci95; a published "
@@ -124,17 +128,22 @@ class LeaderboardScoresBuilder(DocumentRowBuilder):
         return (*super().fields(kind), "output.controls")
 
     def make(self, kind: str, values: dict[str, Any]) -> dict[str, Any]:
-        """Make the row of a score, with the scores of its controls."""
+        """Make the row of a score, with its potential and the scores of its controls."""
         controls = _CONTROLS.validate_python(values["output.controls"] or {})
-        return super().make(kind, values) | {"controls": controls}
+        potential = (values["output.provenance"] or {}).get("potential") or {}
+        return super().make(kind, values) | {
+            "controls": controls,
+            "potential": potential.get("name"),
+            "potential_hash": potential.get("hash"),
+        }
 
 
 class LeaderboardBuilder(RowBuilder):
     """Makes the rows of the leaderboard.
 
-    Of several scores of one model on one system by one protocol against one reference the newest
-    stands; likewise of a control, of which a score of its own goes before what stands beside
-    the scores of models.
+    Of several scores of one model on one system by one protocol against one reference, relaxed
+    with one potential, the newest stands: to take the best would reward trying often. Likewise of
+    a control, of which a score of its own goes before what stands beside the scores of models.
 
     Parameters
     ----------
@@ -221,16 +230,17 @@ def _named_rows(scores: Iterable[dict[str, Any]]) -> dict[str, LeaderboardRow]:
     """Return the rows that these scores and the published tables make, by ``_id``."""
     # each overwrites those before it under its name: the oldest come first
     scores = sorted(scores, key=lambda score: (score["date"] or "", score["uuid"]))
-    rows = [*_published_rows(), *(row for score in scores for row in _control_rows(score))]
+    rows = [*published_rows(), *(row for score in scores for row in _control_rows(score))]
     rows += [_score_row(score) for score in scores]
     return {_name(row): row for row in rows}
 
 
 def _name(row: LeaderboardRow) -> str:
-    return json.dumps([row.system, row.protocol, row.kind, row.model, row.reference_hash])
+    against = (row.reference_hash, row.potential_hash)
+    return json.dumps([row.system, row.protocol, row.kind, row.model, *against])
 
 
-def _published_rows() -> Iterator[LeaderboardRow]:
+def published_rows() -> Iterator[LeaderboardRow]:
     """Yield the rows of Tables 1 to 3, and empty ones of the models that these lack."""
     for system in published_systems():
         table = published_table(system)
@@ -293,7 +303,8 @@ def _control_rows(score: dict[str, Any]) -> Iterator[LeaderboardRow]:
 
 
 def _common(score: dict[str, Any]) -> dict[str, Any]:
-    return {key: score[key] for key in ("system", "protocol", "protocol_name", "date")} | {
+    same = ("system", "protocol", "protocol_name", "date", "potential", "potential_hash")
+    return {key: score[key] for key in same} | {
         "reference_hash": score["reference_hash"] or "",
         "score": score["uuid"],
     }

@@ -26,10 +26,15 @@ def leaderboard(
 ) -> None:
     """Show published rows, controls and own scores by system, in rank where comparable."""
     from dismaiflow.benchmark.boards import boards
-    from dismaiflow.benchmark.leaderboard import leaderboard_rows
+    from dismaiflow.benchmark.leaderboard import leaderboard_rows, published_rows
+    from dismaiflow.cli.stores import is_made
 
-    with opened_results(store) as (_, results):
-        found = boards(leaderboard_rows(results), system, protocol)
+    if is_made(store):
+        with opened_results(store) as (_, results):
+            found = boards(leaderboard_rows(results), system, protocol)
+    else:
+        # the published rows are there before anything was run
+        found = boards(published_rows(), system, protocol)
     if json:
         print_json([_as_json(board) for board in found])
         return

@@ -20,19 +20,28 @@ def report(
         Path, typer.Argument(metavar="RUN", help="A folder that holds scores or datasets.")
     ],
 ) -> None:
-    """Write report.html of everything in a folder: its scores and its datasets."""
+    """Write report.html of everything in a folder: its studies, scores and datasets."""
     from dismaiflow.benchmark.question import card_controls
     from dismaiflow.report.html import write_report
+    from dismaiflow.report.study_folder import STUDY_NAME, read_study
 
     if not run.is_dir():
         raise DismaiError(f"{run}: is no folder; name one with score.json or datasets in it")
     scores = [_read_score(path) for path in sorted(run.rglob("score.json"))]
     cards = read_cards(run)
-    if not scores and not cards:
+    studies = [read_study(path) for path in sorted(run.rglob(STUDY_NAME))]
+    if not scores and not cards and not studies:
         raise DismaiError(f"{run}: holds neither score.json nor dataset.json")
     path = run / "report.html"
     controls = {card.system: card_controls(card) for card in cards if card.controls}
-    write_report(path, scores=scores, datasets=cards, controls=controls, title=run.resolve().name)
+    write_report(
+        path,
+        scores=scores,
+        datasets=cards,
+        controls=controls,
+        studies=studies,
+        title=run.resolve().name,
+    )
     out.print(f"wrote {path}", soft_wrap=True)
 
 

@@ -86,6 +86,11 @@ def opened(choice: str | None, make: bool = False, quiet: bool = False) -> Itera
         jobstore.close()
 
 
+def is_made(choice: str | None) -> bool:
+    """Say whether a store can be opened; one that nobody named may not have been made yet."""
+    return choice is not None or _file_of(None).is_file()
+
+
 def _file_of(choice: str | None) -> Path:
     """Return the file that leads to a store."""
     from dismaiflow.launch.config import is_configured, load_config

@@ -159,7 +159,22 @@ def _made(name: str, model: Callable[..., Any], settings: Mapping[str, Any]) -> 
         raise DismaiError(f"model {name}: cannot be made ({one_line(error)})") from error
     if not isinstance(made, GenerativeModel):
         raise DismaiError(f"model {name}: needs the methods fit, sample and card")
+    _check_methods(name, made)
     return made
+
+
+def _check_methods(name: str, made: GenerativeModel) -> None:
+    """Refuse methods that cannot be called as `GenerativeModel` says, before any training."""
+    fit, sample = inspect.signature(made.fit), inspect.signature(made.sample)
+    for method, signature, given in (
+        ("fit(data, folder, *, seed, budget)", fit, ((None, None), ("seed", "budget"))),
+        ("sample(folder, n, *, seed)", sample, ((None, None), ("seed",))),
+    ):
+        places, names = given
+        try:
+            signature.bind(*places, **dict.fromkeys(names))
+        except TypeError as error:
+            raise DismaiError(f"model {name}: needs {method} ({error})") from None
 
 
 def _check_settings(name: str, model: Callable[..., Any], settings: Mapping[str, Any]) -> None:

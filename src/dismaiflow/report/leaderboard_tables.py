@@ -123,10 +123,14 @@ def _block(
 
 
 def _named(board: Board, row: LeaderboardRow) -> str:
-    """Name a row; where there are several references, with the beginning of its own's hash."""
+    """Name a row; where there are several references or potentials, with its own."""
     name = f"*{row.model}" if row.kind == "own" else row.model
-    hashes = {other.reference_hash for other in (*board.own, *board.controls)}
-    return f"{name} @{row.reference_hash[:_HASH]}" if len(hashes) > 1 and row.score else name
+    others = (*board.own, *board.controls)
+    if row.score and len({other.reference_hash for other in others}) > 1:
+        name += f" @{row.reference_hash[:_HASH]}"
+    if row.score and len({other.potential_hash for other in others}) > 1:
+        name += f" ({row.potential or 'not relaxed'})"
+    return name
 
 
 def _facts(board: Board) -> RenderableType:

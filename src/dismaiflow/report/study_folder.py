@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
+from dismaiflow.benchmark.schemas import ScoreDoc
+from dismaiflow.campaigns.study_schemas import StudyDoc
+from dismaiflow.errors import DismaiError, first_problem
 from dismaiflow.models.folder import export_model
+from dismaiflow.models.train.log import read_log
 from dismaiflow.report.html import write_report
 from dismaiflow.report.study_section import StudyParts
-from dismaiflow.report.training_curves import curves_of, name_trainings
+from dismaiflow.report.training_curves import curves_of, curves_of_logs, name_trainings
 from dismaiflow.store.datasets import export_dataset
 from dismaiflow.store.generated import fetch_generated
 from dismaiflow.structures.dataset import extxyz_text
@@ -20,8 +26,6 @@ if TYPE_CHECKING:
 
     from jobflow import JobStore
 
-    from dismaiflow.benchmark.schemas import ScoreDoc
-    from dismaiflow.campaigns.study_schemas import StudyDoc
     from dismaiflow.models.schemas import TrainedModelDoc
     from dismaiflow.store.datasets import DatasetDoc
     from dismaiflow.structures.dataset import DatasetCard
@@ -50,7 +54,7 @@ def export_study(
         By label.
     folder : Path
         The folder to make: ``study.json``, ``score.json`` (of several variants
-        ``scores/LABEL.json``), ``report.html``, ``generated`` and ``models``.
+        ``scores/LABEL/score.json``), ``report.html``, ``generated`` and ``models``.
     trained : sequence of TrainedModelDoc
         The instances that are kept; controls learn nothing and are not.
     datasets : sequence of DatasetCard
@@ -66,10 +70,8 @@ def export_study(
     with new_folder(folder) as partial:
         write_study(jobstore, study, partial)
         for label, score in scores.items():
-            path = partial / "score.json"
-            if len(study.rows) > 1:
-                path = partial / "scores" / f"{file_name(label)}.json"
-                path.parent.mkdir(exist_ok=True)
+            path = partial / score_place(study, label)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(score.model_dump_json(indent=1), encoding="utf-8")
         if made is not None:
             export_dataset(jobstore, made, partial / "dataset")
@@ -99,6 +101,35 @@ def write_study(jobstore: JobStore, study: StudyDoc, folder: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         found = fetch_generated(jobstore, run.generated)
         path.write_text(extxyz_text(found.structures), encoding="utf-8")
+
+
+def score_place(study: StudyDoc, label: str) -> str:
+    """Return where the score of a row lies in the folder of a study."""
+    return "score.json" if len(study.rows) == 1 else f"scores/{file_name(label)}/score.json"
+
+
+def read_study(path: Path) -> StudyParts:
+    """Read ``study.json`` and the scores beside it, as far as they are there.
+
+    Raises
+    ------
+    DismaiError
+        If one is none of this version.
+    """
+    try:
+        study = StudyDoc.model_validate_json(path.read_bytes())
+        places = {row.label: path.parent / score_place(study, row.label) for row in study.rows}
+        scores = {
+            label: ScoreDoc.model_validate_json(place.read_bytes())
+            for label, place in places.items()
+            if place.is_file()
+        }
+    except ValidationError as error:
+        raise DismaiError(f"{path}: not of this version ({first_problem(error)})") from error
+    logs = {
+        place.parent.name: read_log(place) for place in sorted(path.parent.glob("models/*/log.csv"))
+    }
+    return StudyParts(study, scores, curves_of_logs(logs))
 
 
 def file_name(label: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -68,7 +68,7 @@ class Generator(nn.Module):
         eps: float = 0.8,
     ) -> None:
         super().__init__()
-        self.n_atoms, self.channels = n_atoms, channels
+        self.n_atoms, self.channels, self.eps = n_atoms, channels, eps
         self.first = nn.Linear(latent_dim, n_atoms * channels)
         self.axes = KernelLinear(channels, 3 * widths[0], 3 * (channels + widths[0]), bias=False)
         self.axes_bias = nn.Parameter(torch.zeros(widths[0]))
@@ -109,14 +109,23 @@ class Generator(nn.Module):
             for parameter in (norm.weight, norm.bias, layer.weight, layer.bias)
         ]
         seen: list[Moments] = []
-        out: torch.Tensor = NormedLayers.apply(rows, self.norms[0].eps, seen, *parameters)
-        unbiased = len(rows) / max(1, len(rows) - 1)
-        with torch.no_grad():
-            for norm, moments in zip(self.norms, seen, strict=True):
-                norm.running_mean.lerp_(moments.mean, norm.momentum)
-                norm.running_var.lerp_(moments.variance * unbiased, norm.momentum)
-                norm.num_batches_tracked += 1
+        out: torch.Tensor = NormedLayers.apply(rows, self.eps, seen, *parameters)
+        for norm, moments in zip(self.norms, seen, strict=True):
+            _remember(cast("nn.BatchNorm1d", norm), moments, len(rows))
         return out
+
+
+@torch.no_grad()
+def _remember(norm: nn.BatchNorm1d, moments: Moments, n_rows: int) -> None:
+    """Update the averages with which a normalisation works outside training, as torch does."""
+    assert norm.running_mean is not None  # they are None only on request
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    assert norm.momentum is not None
+    unbiased = moments.variance * (n_rows / max(1, n_rows - 1))
+    norm.running_mean.lerp_(moments.mean, norm.momentum)
+    norm.running_var.lerp_(unbiased, norm.momentum)
+    norm.num_batches_tracked += 1
 
 
 def initialise(network: nn.Module, rng: torch.Generator) -> None:

@@ -146,7 +146,8 @@ class PooledLayers(torch.autograd.Function):
                     back = linear(back, parameters[2 * i].T, None, rectified=False)
             if down is not None:
                 down[piece.structures] = back.view(-1, *ctx.shape[1:])
-        return down, None, *(gradients or [None] * len(parameters))
+        none: list[torch.Tensor | None] = [None] * len(parameters)
+        return down, None, *(gradients or none)
 
 
 class PulledGradient(torch.autograd.Function):
