@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dismaiflow.benchmark.protocol import PUBLISHED_ALIGNMENTS
 from dismaiflow.errors import DismaiError
-from dismaiflow.models.presets import has_preset, preset, preset_models
+from dismaiflow.models.cryingan.settings import cryingan_settings
+from dismaiflow.models.presets import alignment_of, has_preset, preset, preset_models
 from dismaiflow.models.registry import get_model
 from dismaiflow.systems import get_system
 
@@ -35,9 +37,11 @@ COMMON: dict[str, dict[str, Any]] = {
     "crystens": {
         "base_channels": [64, 64],
         "base_image_size": 64,
+        "channels": 4,
         "batch_size": 8,
         "max_steps": 150_000,
         "sampling_timesteps": 100,
+        "lattice": "none",
         "k_means": False,
     },
     "unimat": {
@@ -46,17 +50,23 @@ COMMON: dict[str, dict[str, Any]] = {
         "num_resnet_blocks": 3,
         "layer_attns": [False, True, True],
         "layer_cross_attns": [False, True, True],
+        "channels": 3,
         "frame_size": [4, 4],
+        "absent_value": -1,
         "learning_rate": 1e-4,
         "betas": [0.9, 0.99],
         "batch_size": 8,
         "max_steps": 150_000,
         "sampling_timesteps": 100,
+        "lattice": "none",
     },
     "cryingan": {
         "batch_size": 32,
         "learning_rate": 5e-5,
         "generator_interval": 5,
+        "gradient_penalty_weight": 10,
+        "n_neighbors": 6,
+        "latent_dim": 64,
         "variant": "cryingan",
         "critic": "pointnet",
         "coordinate_pooling": "mean",
@@ -64,12 +74,16 @@ COMMON: dict[str, dict[str, Any]] = {
     },
 }
 
+#: They generated nothing meaningful there, with or without (sections 4.2.3 and 4.2.4).
+NOTHING = {"augmentation": "none"}
+
 #: What differs: alloys, amorphous silicon, interface. The paper trains no CryinGAN on silicon.
 BY_SYSTEM: dict[str, tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any]]] = {
+    # Silicon: "6-7 steps per noise level based on whichever setting gave the best match".
     "cdvae": ({"langevin_steps": 100}, {"langevin_steps": 6}, {"langevin_steps": 100}),
     "diffcsp": ({"sigma_end": 0.1}, {"sigma_end": 0.05}, {"sigma_end": 0.1}),
-    "crystens": ({}, {}, {"augmentation": "shuffle-region", "augmentation_copies": 49}),
-    "unimat": ({}, {}, {"augmentation": "shuffle-region", "augmentation_copies": 49}),
+    "crystens": (NOTHING, NOTHING, {"augmentation": "shuffle-region", "augmentation_copies": 49}),
+    "unimat": (NOTHING, NOTHING, {"augmentation": "shuffle-region", "augmentation_copies": 49}),
     "cryingan": (
         {
             "bond_loss_weight": 0.1,
@@ -82,6 +96,56 @@ BY_SYSTEM: dict[str, tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any]
         None,
         {"bond_loss_weight": 0.05, "epochs": 100_000, "augmentation": "none"},
     ),
+}
+
+#: Typed from the configuration files and scripts of the published code.
+CODE: dict[str, dict[str, Any]] = {
+    "cdvae": {
+        "learning_rate": 1e-3,
+        "betas": [0.9, 0.999],
+        "scheduler_factor": 0.6,
+        "scheduler_patience": 30,
+        "scheduler_min_lr": 1e-4,
+        "gradient_clip": 0.5,
+        "latent_dim": 256,
+        "mlp_hidden": 256,
+        "mlp_layers": 1,
+        "encoder_hidden": 128,
+        "encoder_blocks": 4,
+        "decoder_hidden": 128,
+        "cutoff": 7,
+        "n_neighbors": 20,
+        "noise_levels": 50,
+        "sigma_begin": 10,
+        "sigma_end": 0.01,
+        "coordinate_cost": 10,
+        "lattice_cost": 10,
+        "number_cost": 1,
+        "composition_cost": 1,
+        "divergence_cost": 0.01,
+        "teacher_forcing_epochs": 500,
+        "step_size": 1e-4,
+    },
+    "diffcsp": {
+        "learning_rate": 1e-3,
+        "scheduler_factor": 0.6,
+        "scheduler_patience": 30,
+        "scheduler_min_lr": 1e-4,
+        "gradient_clip": 0.5,
+        "n_frequencies": 128,
+        "time_dim": 256,
+        "sigma_begin": 0.005,
+        "coordinate_cost": 1,
+    },
+    "crystens": {
+        "learning_rate": 1e-4,
+        "betas": [0.9, 0.99],
+        "dim_mults": [1, 2, 4],
+        "num_resnet_blocks": [[3, 3, 3], [2, 4, 8]],
+        "timesteps": 1000,
+    },
+    "unimat": {"timesteps": 1000, "validation_interval": 750},
+    "cryingan": {"betas": [0.5, 0.999], "batch_norm_eps": 0.8, "critic_outputs": 10},
 }
 
 #: SI, above Table S1: DiffCSP with lattice denoising and teacher forcing.
@@ -110,7 +174,7 @@ def test_the_settings_are_those_of_the_paper(model: str, system: str) -> None:
     if own is None:
         return
     found = given(model, system).settings
-    expected = COMMON[model] | own
+    expected = COMMON[model] | CODE[model] | own
     assert {key: found.get(key) for key in expected} == expected
 
 
@@ -135,6 +199,42 @@ def test_every_setting_has_a_source(model: str, system: str) -> None:
         assert SOURCE.fullmatch(source), (key, source)
 
 
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("model", sorted(COMMON))
+def test_all_that_is_said_to_come_from_the_paper_is_compared(model: str, system: str) -> None:
+    alloy, silicon, interface = BY_SYSTEM[model]
+    own = alloy if system in ALLOYS else silicon if system == SILICON else interface
+    sources = given(model, system).sources
+    of_paper = {key for key in sources if not sources[key].startswith("published code")}
+    assert of_paper <= COMMON[model].keys() | (own or {}).keys()
+
+
+def test_an_epoch_of_an_alloy_holds_64_translations() -> None:
+    """4 x 4 x 4 cells; "we augmented each structure 63 times" (section 4.2.5)."""
+    settings = cryingan_settings(given("cryingan", ALLOYS[0]).settings)
+    assert settings.epoch_counts_translations
+    assert settings.n_translations == 63 + 1
+    assert cryingan_settings(given("cryingan", INTERFACE).settings).n_translations == 1
+
+
+def test_silicon_of_cdvae_names_both_numbers_of_steps() -> None:
+    assert "6 or 7" in given("cdvae", SILICON).sources["langevin_steps"]
+
+
+@pytest.mark.parametrize("model", ["crystens", "unimat"])
+def test_random_orders_of_all_atoms(model: str) -> None:
+    """Fig. S20: shuffled everywhere, all else as before."""
+    plain, found = (given(model, INTERFACE, size).settings for size in ("paper", "shuffled"))
+    assert found == plain | {"augmentation": "shuffle-all"}
+
+
+def test_alignments_are_those_of_the_published_scripts() -> None:
+    expected = {"cryingan": "fixed", "diffcsp": "translated", "cdvae": "rotated"}
+    models = (*preset_models(), "rattled", "my_model.py:MyModel")
+    assert {name: found for name in models if (found := alignment_of(name))} == expected
+    assert set(expected.values()) == set(PUBLISHED_ALIGNMENTS)
+
+
 def test_models_take_their_presets() -> None:
     """Those that the package has; no name of a setting is misspelt."""
     registered = {point.name for point in entry_points(group="dismaiflow.models")}
@@ -143,6 +243,8 @@ def test_models_take_their_presets() -> None:
             card = get_model(model, given(model, system).settings).card()
             assert not card.is_control
             get_model(model, given(model, system, "small").settings)
+            if model == "diffcsp":
+                get_model(model, given(model, system, "lattice").settings)
 
 
 def test_what_there_is_not_is_told() -> None:
@@ -150,3 +252,5 @@ def test_what_there_is_not_is_told() -> None:
         given("rattled", INTERFACE)
     with pytest.raises(DismaiError, match=r"^--size large: diffcsp has paper, lattice, small$"):
         given("diffcsp", INTERFACE, "large")
+    with pytest.raises(DismaiError, match=r"^--size alignment: cdvae has paper$"):
+        given("cdvae", INTERFACE, "alignment")

@@ -17,7 +17,6 @@ from monty.json import MontyDecoder
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.store import EmbeddedStore, builders, embedded_jobstore
-from dismaiflow.store import results as results_module
 from dismaiflow.store.builders import results_builders, sibling_store
 from dismaiflow.store.results import ResultsStore, StaleResultsWarning
 from mongod import HOST
@@ -220,7 +219,7 @@ def test_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
             assert uuids(results.scores()) == ["a"]
         put(jobstore, score_document("b"))
         # root may write everything: let the file system say no in its stead
-        monkeypatch.setattr(results_module.os, "access", lambda *_: False)
+        monkeypatch.setattr("os.access", lambda *_: False)
 
         def refuse(self: EmbeddedStore, *_: Any, **__: Any) -> None:
             raise DismaiError("it cannot be written")

@@ -109,3 +109,10 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def published_alignment(model: str) -> str | None:
+    """Return the alignment of the script by which the paper has scored a model's alloys."""
+    from dismaiflow.models.presets import alignment_of
+
+    return alignment_of(model)

@@ -79,7 +79,11 @@ def study(
     ] = None,
     protocol: Annotated[str, typer.Option(help="published, or corrected.")] = "published",
     alignment: Annotated[
-        str | None, typer.Option(help="Alloys, published only: fixed, translated or rotated.")
+        str | None,
+        typer.Option(
+            help="Alloys, published only: fixed, translated or rotated; by default that of the "
+            "model's published script, or fixed."
+        ),
     ] = None,
     potential: Annotated[
         str | None,
@@ -113,6 +117,8 @@ def study(
     from dismaiflow.structures.files import check_out_folder
 
     spec = find_system(system)
+    if alignment is None and spec.kind == "alloy" and protocol == "published":
+        alignment = options.published_alignment(model)
     chosen = scoring_protocol(spec.kind, protocol, alignment)
     moving = Moving(potential, relaxed, device)
     opened = open_for(spec, moving)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PAPER = "paper"
 
 #: Keys of a preset file that are no sizes.
-_LAYERS = ("model", "settings", "kinds", "systems")
+_LAYERS = ("model", "alignment", "settings", "kinds", "systems")
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,9 @@ def preset(model: str, spec: SystemSpec, size: str = PAPER) -> Preset:
     spec : SystemSpec
         The system.
     size : str
-        ``paper``; ``small``, which a processor can train in minutes; or another that the model has,
-        as ``lattice`` of DiffCSP (Table S1).
+        ``paper``; or another that the model has: ``small``, which a processor can train in
+        minutes, ``lattice`` of DiffCSP (Table S1), ``detailed`` of CryinGAN (section 4.4),
+        ``shuffled`` of CrysTens and UniMat (Fig. S20).
 
     Raises
     ------
@@ -85,6 +86,28 @@ def preset(model: str, spec: SystemSpec, size: str = PAPER) -> Preset:
         {name: entry["value"] for name, entry in merged.items()},
         {name: str(entry["source"]) for name, entry in merged.items()},
     )
+
+
+def alignment_of(model: str) -> str | None:
+    """Return how the published protocol aligns what a model generates with an alloy's lattice.
+
+    The paper has a script for each model (section 4.3.3 and the published code).
+
+    Parameters
+    ----------
+    model : str
+        Any name of a model.
+
+    Returns
+    -------
+    str or None
+        ``fixed``, ``translated`` or ``rotated``; None for models that the paper does not have or
+        does not score on alloys.
+    """
+    if not has_preset(model):
+        return None
+    alignment: str | None = _table(model)["alignment"]["value"]
+    return alignment
 
 
 def _layered(table: dict[str, Any], spec: SystemSpec) -> dict[str, Any]:
