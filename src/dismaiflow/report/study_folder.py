@@ -75,16 +75,15 @@ def export_study(
             path.write_text(score.model_dump_json(indent=1), encoding="utf-8")
         if made is not None:
             export_dataset(jobstore, made, partial / "dataset")
-        for number, model in enumerate(trained):
-            name = f"{file_name(model.model)}-{number}"
-            export_model(jobstore, model, partial / "models" / name)
         named = {name: trained[i] for name, i in name_trainings(study, trained).items()}
+        for name, model in named.items():
+            export_model(jobstore, model, partial / "models" / file_name(name))
         write_report(
             partial / "report.html",
             scores=list(scores.values()),
             datasets=datasets,
             studies=[StudyParts(study, scores, curves_of(jobstore, named))],
-            title=f"{', '.join(row.label for row in study.rows)} on {study.system}",
+            title=f"{', '.join(dict.fromkeys(row.model for row in study.rows))} on {study.system}",
         )
     return folder
 
