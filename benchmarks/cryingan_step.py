@@ -7,9 +7,9 @@ Both take the same number of cycles of five batches (five steps of the critics, 
 generator), in turn, on one thread; what is compared are CPU seconds. The direct implementation is
 written here from the paper (section 2.4, Fig. 6) and from what the published code does: 1x1
 convolutions, real and generated structures one after the other, 27 periodic images, the
-generator's graph built in each step, the penalty by differentiating twice. It finds neighbours as
-PyTorch3D does on a processor, one point after the other with a queue of the nearest (``queue``), or
-by PyTorch's own `cdist` and `topk`, which are slower (``topk``).
+generator's graph built in each step, the penalty by differentiating twice. It finds neighbours one
+point after the other, with a queue of the nearest (``queue``: stands for the search of PyTorch3D
+that the published code calls), or by `cdist` and `topk`, which take longer (``topk``).
 """
 
 from __future__ import annotations

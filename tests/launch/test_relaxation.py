@@ -89,7 +89,7 @@ def finished(path: Path, processes: int) -> set[str]:
     return {structure for structures in seen.values() for structure in structures[:-left_out]}
 
 
-@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_killed_relaxation_goes_on_where_it_was(
     dismai: Dismai, config: LaunchConfig, tmp_path: Path, processes: int
 ) -> None:

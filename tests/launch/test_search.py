@@ -82,6 +82,7 @@ def search(
     check_documents(config)
 
 
+@pytest.mark.slow
 def test_a_search_with_two_workers_one_of_which_dies(
     dismai: Dismai, config: LaunchConfig, tmp_path: Path
 ) -> None:

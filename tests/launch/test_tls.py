@@ -192,6 +192,7 @@ def connections(folder: Path) -> list[dict[str, Any]]:
     return [jobs, store["docs_store"], store["additional_stores"]["data"]]
 
 
+@pytest.mark.slow
 def test_wrong_options(encrypted: Encrypted, home: Path, tmp_path: Path) -> None:
     """Each is told for what it is, and nothing is written."""
 
