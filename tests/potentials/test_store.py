@@ -12,9 +12,9 @@ from jobflow import JobStore
 
 from benchmark.conftest import check_sizes, embedded, jobstore
 from dismaiflow.errors import DismaiError
-from dismaiflow.potentials import store
 from dismaiflow.potentials.names import open_potential
 from dismaiflow.potentials.store import PotentialRef, fetch_potential, put_potential
+from dismaiflow.store import stored_files
 
 from .test_quippy import LABELLED
 
@@ -134,7 +134,7 @@ def test_a_big_file_is_cut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And put together in its order."""
-    monkeypatch.setattr(store, "_PART_BYTES", 100)
+    monkeypatch.setattr(stored_files, "PART_BYTES", 100)
     reference = stored(jobstore, silicon)
     (parts,) = reference.files.values()
     assert len(parts) == -(-len(LABELLED) // 100)

@@ -26,7 +26,7 @@ Size = Annotated[
     str,
     typer.Option(
         "--size",
-        help="paper: the paper's settings; small: for a CPU, to try; lattice: DiffCSP of Table S1.",
+        help="paper: the paper's settings; small: for a CPU, to try; or another of the preset.",
     ),
 ]
 Settings = Annotated[

@@ -14,6 +14,7 @@ from ase.build import bulk  # noqa: E402
 from dismaiflow.errors import DismaiError  # noqa: E402
 from dismaiflow.models.base import Budget, ModelData  # noqa: E402
 from dismaiflow.models.diffcsp.data import CrystalData  # noqa: E402
+from dismaiflow.models.diffcsp.generation import turned_like  # noqa: E402
 from dismaiflow.models.diffcsp.learner import NETWORK, DiffCSPLearner  # noqa: E402
 from dismaiflow.models.diffcsp.model import DiffCSP  # noqa: E402
 from dismaiflow.models.diffcsp.sampler import Crystals, Sampler  # noqa: E402
@@ -78,13 +79,18 @@ def test_it_learns_to_remove_noise() -> None:
 def test_teacher_forcing_leaves_the_cell_out() -> None:
     """The true cell is given and its loss is not used until those epochs are over (Table S1)."""
     settings = diffcsp_settings(TOY | {"lattice_cost": 1.0, "teacher_forcing_epochs": 2})
-    learner = DiffCSPLearner(settings, crystals(8, 0), None, seed=0)
+    learner = DiffCSPLearner(settings, crystals(8, 0), crystals(3, 1), seed=0)
     before = learner.modules[NETWORK].lattice.weight.detach().clone()
     batch = torch.arange(8)
     forced = learner.step(batch, generator(0, "a"), Place(0, 1, 0))
     assert set(forced) == {"loss", "coordinate_loss"}
     assert torch.equal(before, learner.modules[NETWORK].lattice.weight)
+    # Validation and the learning rate follow: the cell's loss means nothing yet.
+    assert set(learner.validate(generator(0, "v"))) == {"loss", "coordinate_loss"}
+    learner.end_epoch(forced, {})
+    assert learner.schedulers["plateau"].best == forced["coordinate_loss"]
     free = learner.step(batch, generator(0, "b"), Place(1, 2, 0))
+    assert "lattice_loss" in learner.validate(generator(0, "v"))
     assert free["loss"] == pytest.approx(free["coordinate_loss"] + free["lattice_loss"], rel=1e-6)
     assert not torch.equal(before, learner.modules[NETWORK].lattice.weight)
 
@@ -104,6 +110,17 @@ def test_from_training_to_structures(tmp_path: Path, cost: float) -> None:
     assert sorted(made[0].atoms(0).numbers) == sorted(data.numbers[0])
     own = np.abs(made[0].cells - data.cells[0]).max() > 1e-6
     assert own == (cost > 0)
+
+
+@pytest.mark.parametrize("mirror", [1, -1])
+def test_denoised_cells_lie_as_those_of_training(mirror: int) -> None:
+    """A skew cell, turned by a rotation or a reflection, comes back."""
+    rng = np.random.default_rng(0)
+    cells = 5 * np.eye(3) + rng.random((4, 3, 3))
+    turn, _ = np.linalg.qr(rng.normal(size=(4, 3, 3)))
+    turn[:, 0] *= mirror * np.linalg.det(turn)[:, None]
+    assert np.linalg.det(turn) == pytest.approx(mirror)
+    np.testing.assert_allclose(turned_like(cells @ turn, cells), cells, atol=1e-12)
 
 
 def test_an_average_of_the_weights_samples() -> None:

@@ -18,6 +18,8 @@ from dismaiflow.structures.structure_set import StructureSet
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from dismaiflow.models.diffcsp.settings import DiffCSPSettings
 
 
@@ -85,14 +87,10 @@ def generate(
             cells.to(device),
         )
         found = sampler.run(crystals, own, task=f"generate {start + len(part)} of {n}")
-        own_cells = found.cells.cpu().double().numpy()
-        made.append(
-            (
-                found.fractions.cpu().double().numpy(),
-                known.numbers[part],
-                known.cells[part] if sampler.keeps_cell else own_cells,
-            )
-        )
+        vectors = known.cells[part]
+        if not sampler.keeps_cell:
+            vectors = turned_like(found.cells.cpu().double().numpy(), vectors)
+        made.append((found.fractions.cpu().double().numpy(), known.numbers[part], vectors))
     fractions, numbers, vectors = (np.concatenate(parts) for parts in zip(*made, strict=True))
     flat = [len(numbers) * numbers.shape[1]]
     return StructureSet(
@@ -103,3 +101,18 @@ def generate(
         offsets=np.arange(n + 1, dtype=np.int64) * numbers.shape[1],
         ids=tuple(map(str, range(n))),
     )
+
+
+def turned_like(cells: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn cells, and mirror those that need it, to lie as others do (Kabsch).
+
+    The network knows a cell by its metric tensor alone, so that those it denoises come in any
+    orientation and handedness.
+
+    Parameters
+    ----------
+    cells, wanted : ndarray, shape (n, 3, 3)
+        Cell vectors as rows, Å.
+    """
+    left, _, right = np.linalg.svd(np.swapaxes(cells, 1, 2) @ wanted)
+    return np.asarray(cells @ (left @ right))

@@ -53,6 +53,8 @@ class DiffCSPLearner(Learner):
         device: str = "cpu",
     ) -> None:
         self.settings, self._device = settings, device
+        # Of the last step; an epoch is validated right after one, so that no checkpoint needs it.
+        self._epoch = 0
         self._train, self._val = _Tensors(data), None if val is None else _Tensors(val)
         self._levels = NoiseLevels.build(
             settings.timesteps, settings.sigma_begin, settings.sigma_end
@@ -82,7 +84,8 @@ class DiffCSPLearner(Learner):
 
     def step(self, batch: torch.Tensor, rng: torch.Generator, at: Place) -> dict[str, float]:
         """Learn from one batch; see `Learner.step`."""
-        losses = self._losses(self._live, self._train, batch, rng, at.epoch)
+        self._epoch = at.epoch
+        losses = self._losses(self._live, self._train, batch, rng)
         optimizer = self.optimizers["adam"]
         optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
@@ -94,7 +97,10 @@ class DiffCSPLearner(Learner):
         return {name: loss.item() for name, loss in losses.items()}
 
     def validate(self, rng: torch.Generator) -> dict[str, float]:
-        """Return the losses of the validation set, each structure at one noise level."""
+        """Return the losses of the validation set, each structure at one noise level.
+
+        True cells are given in the epochs in which training has them, too: as published.
+        """
         if self._val is None:
             return {}
         n = len(self._val.fractions)
@@ -107,8 +113,8 @@ class DiffCSPLearner(Learner):
         return sums
 
     def end_epoch(self, train: dict[str, float], val: dict[str, float]) -> None:
-        """Lower the learning rate where the loss falls no more."""
-        self.schedulers["plateau"].step((val or train)["loss"])
+        """Lower the learning rate where the loss of the coordinates falls no more."""
+        self.schedulers["plateau"].step((val or train)["coordinate_loss"])
 
     def _losses(
         self,
@@ -116,9 +122,8 @@ class DiffCSPLearner(Learner):
         data: _Tensors,
         batch: torch.Tensor,
         rng: torch.Generator,
-        epoch: int | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Return the losses of a batch; ``epoch`` decides on teacher forcing, None forces nothing.
+        """Return the losses of a batch.
 
         Noise is drawn on the processor, so that all devices see the same.
         """
@@ -131,10 +136,10 @@ class DiffCSPLearner(Learner):
         sigmas = levels.sigmas[times][:, None, None]
         shifts = shifts * sigmas
         noisy = (fractions + shifts) % 1.0
-        denoises_cell = settings.lattice_cost > 0
-        forced = epoch is not None and epoch < settings.teacher_forcing_epochs
+        forced = self._epoch < settings.teacher_forcing_epochs
+        denoises_cell = settings.lattice_cost > 0 and not forced
         given = cells
-        if denoises_cell and not forced:
+        if denoises_cell:
             kept = levels.kept[times][:, None, None]
             given = kept.sqrt() * cells + (1 - kept).sqrt() * noise
         with mixed_precision(self._device, settings.mixed_precision):
@@ -143,7 +148,7 @@ class DiffCSPLearner(Learner):
         target = target / levels.norms[times].sqrt()[:, None, None]
         losses = {"coordinate_loss": functional.mse_loss(found.float(), target)}
         losses["loss"] = settings.coordinate_cost * losses["coordinate_loss"]
-        if denoises_cell and not forced:
+        if denoises_cell:
             losses["lattice_loss"] = functional.mse_loss(found_cell.float(), noise)
             losses["loss"] = losses["loss"] + settings.lattice_cost * losses["lattice_loss"]
         return losses
