@@ -43,8 +43,14 @@ def data() -> ModelData:
     return ModelData(train, train.select(range(3)))
 
 
-def main(model: str, folder: Path) -> None:
-    """Train until the end comes."""
+def train(model: str, folder: Path) -> None:
+    """Train in a folder."""
+    folder.mkdir(exist_ok=True)
+    get_model(model, TOYS[model]).fit(data(), folder, seed=SEED, budget=Budget())
+
+
+def arm() -> None:
+    """Let the process be killed in the eleventh step; each step leaves a checkpoint."""
     plain = loop.train
 
     def watched(learner: Any, plan: Any, *rest: Any) -> Any:
@@ -59,8 +65,10 @@ def main(model: str, folder: Path) -> None:
         return plain(learner, replace(plan, checkpoint_steps=1), *rest)
 
     loop.train = watched
-    get_model(model, TOYS[model]).fit(data(), folder, seed=SEED, budget=Budget())
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    if sys.argv[2] == "kill":
+        arm()
+    for name in sys.argv[3:]:
+        train(sys.argv[1], Path(name))

@@ -112,6 +112,20 @@ def test_from_training_to_structures(tmp_path: Path, cost: float) -> None:
     assert own == (cost > 0)
 
 
+def test_mixed_precision_gives_nearly_the_same() -> None:
+    """bfloat16 has eight bits."""
+    losses, weights = [], []
+    for precision in ("none", "bf16"):
+        settings = diffcsp_settings(TOY | {"mixed_precision": precision})
+        learner = DiffCSPLearner(settings, crystals(16, 0), None, seed=0)
+        losses.append(learner.step(torch.arange(16), generator(0), Place(0, 0, 0))["loss"])
+        weights.append(learner.modules[NETWORK].coordinates.weight)
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)
+    assert losses[1] != losses[0]
+    assert weights[1].dtype == torch.float32
+    assert bool(weights[1].isfinite().all())
+
+
 @pytest.mark.parametrize("mirror", [1, -1])
 def test_denoised_cells_lie_as_those_of_training(mirror: int) -> None:
     """A skew cell, turned by a rotation or a reflection, comes back."""

@@ -122,8 +122,10 @@ class PairWaves:
         forth, back : torch.Tensor, shape (n, n_pairs, channels)
             Messages to the first and to the second atom.
         """
-        zeros = forth.new_zeros(forth.shape[0], self.n_atoms, forth.shape[2])
-        return zeros.index_add(1, self.first, forth).index_add(1, self.second, back)
+        # In full precision, also where the messages are not: hundreds are added up.
+        sums = self.distinct.new_zeros(forth.shape[0], self.n_atoms, forth.shape[2])
+        sums = sums.index_add(1, self.first, forth.to(sums.dtype))
+        return sums.index_add(1, self.second, back.to(sums.dtype))
 
 
 class CSPNet(nn.Module):
