@@ -82,7 +82,7 @@ def main(asked: argparse.Namespace) -> None:
     """Build the flow, run or submit it, and write its rows."""
     dataset = open_dataset(asked.dataset)
     spec = get_system(dataset.card.system)
-    given = [f"epochs={asked.epochs}"] if asked.epochs else []
+    given = [f"epochs={asked.epochs}", "max_steps=null"] if asked.epochs else []
     compared = variants(asked, choose_model("cryingan", spec, asked.size, given))
     maker = StudyMaker(
         n=asked.n,

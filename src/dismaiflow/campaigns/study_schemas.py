@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _UNCONVERGED = "not_converged"
 
 
+#: Verdict on a control.
+CONTROL_TEXT = "a control, which learns nothing"
+
+
 class Variant(BaseModel):
     """One of the models that a study compares.
 
@@ -208,7 +212,12 @@ class StudyRow(BaseModel):
             close_pairs=float(np.mean(close)) if close else None,
             seconds=sum(run.seconds for run in runs),
         )
-        return row if score is None else row.model_copy(update=_of_score(score, kind))
+        if score is None:
+            return row
+        update = _of_score(score, kind)
+        if row.is_control:
+            update["learning"] = {"shown": False, "text": CONTROL_TEXT}
+        return row.model_copy(update=update)
 
 
 class StudyDoc(BaseModel):

@@ -62,6 +62,13 @@ def progress_variants(choice: ModelChoice, epochs: Sequence[int]) -> list[Varian
     wanted = sorted(set(epochs))
     if not wanted or wanted[0] < 1:
         raise DismaiError(f"epochs are whole numbers from 1, got {list(epochs)}")
+    last, most = choice.settings.get("epochs"), choice.settings.get("max_steps")
+    if most is not None or (last is not None and wanted[-1] > last):
+        limit = f"max_steps={most}" if most is not None else f"epochs={last}"
+        raise DismaiError(
+            f"the training may end before epoch {wanted[-1]} ({limit}): set epochs={wanted[-1]} "
+            "and max_steps=null"
+        )
     return _snapshots(choice, SNAPSHOT_SETTING, {f"epoch-{n:06d}": n for n in wanted})
 
 

@@ -141,11 +141,8 @@ def duration(seconds: float) -> str:
 def _verdict(row: StudyRow) -> Text:
     """Say of a row whether its model is shown to have learned, and what is missing."""
     lost = [f"seed {run.seed}: {run.lost}" for run in row.runs if run.lost]
-    if row.is_control:
-        text = f"- {row.label}: a control, which learns nothing"
-    else:
-        said = row.learning.get("text") or f"{NOT_SHOWN}: there is no score"
-        text = f"- {row.label}: {said}"
+    said = row.learning.get("text") or f"{NOT_SHOWN}: there is no score"
+    text = f"- {row.label}: {said}"
     if lost:
         text += f"; {', '.join(lost)}"
     shown = row.is_control or row.learning.get("shown")
