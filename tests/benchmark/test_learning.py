@@ -41,6 +41,8 @@ def alloy(distance: Metric | float | None, failed: float = 0.0) -> dict[str, Met
         (alloy(Metric(value=0.07, min=0.06, max=0.09)), False, [False, False]),
         # the interval of a biased statistic lies below the value, which counts then
         (alloy(Metric(value=0.09, ci95=(0.06, 0.07))), False, [False, False]),
+        # a single structure: its interval has no width
+        (alloy(Metric(value=0.02, ci95=(0.02, 0.02))), False, [False, False]),
         # nothing could be scored
         (alloy(None, failed=100.0), False, [False, False]),
         ({"percent_failed": 0.0}, False, [False, False]),
@@ -72,9 +74,9 @@ def test_every_distance_counts() -> None:
     assert "does not beat uniform-random" in verdict.text
 
 
-@pytest.mark.parametrize(("failed", "shown"), [(99.0, True), (100.0, False)])
+@pytest.mark.parametrize(("failed", "shown"), [(49.0, True), (51.0, False), (100.0, False)])
 def test_a_control_that_fails_whole(failed: float, shown: bool) -> None:
-    """Beaten by what has distances and fails less, not by what fails as much."""
+    """Beaten by what has distances and fails less; a model of which most fails beats nothing."""
     controls: dict[str, dict[str, float | None]] = {
         "uniform-random": {"d_cluster": None, "percent_failed": 100.0}
     }

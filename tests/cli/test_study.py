@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from dismaiflow.structures.dataset import open_dataset
-from models.outside_models import COUNTER, SHELL, SHELL_YAML, SITES
+from models.outside_models import COUNTER, SHELL, SHELL_YAML, SITES, WRONG
 
 if TYPE_CHECKING:
     from .conftest import Dismai
@@ -173,3 +174,58 @@ def test_train_and_generate(dismai: Dismai, data: Path, outside: Path, spec: Pat
     refusal = dismai("generate", folder, "--n", 1, "--out", outside / "new.extxyz").refusal
     assert "train.bin: is missing" in refusal
     assert "no trained model" in dismai("generate", data, "--n", 1, "--out", "x.extxyz").refusal
+
+
+def test_a_model_that_generates_nothing(
+    dismai: Dismai, spec: Path, data: Path, outside: Path
+) -> None:
+    """All that was asked for is counted as missing, and there is no score to show."""
+    (outside / "wrong.py").write_text(WRONG)
+    ran = dismai(
+        "study", "wrong.py:Wrong", spec, "--dataset", data, "--n", 4, "--seeds", 1,
+        "--out", outside / "out", "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    (row,) = json.loads(ran.out)["rows"]
+    assert row["runs"][0]["check"]["reasons"] == {"missing": 4}
+    assert (row["n_generated"], row["n_scored"]) == (4, 0)
+    assert not row["learning"]["shown"]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("empty", "3 of 3 structures fail: missing"),
+        ("nan", "3 of 3 structures fail: not_finite"),
+        ("list", "sample has returned list: it must return a StructureSet"),
+        ("raises", "sample failed (ValueError: bad luck)"),
+        ("fit", "fit failed (RuntimeError: no memory)"),
+    ],
+)
+def test_a_check_tells_what_is_wrong(dismai: Dismai, outside: Path, how: str, said: str) -> None:
+    text = WRONG.replace('how="empty"', f'how="{how}"')
+    (outside / f"wrong_{how}.py").write_text(text)
+    assert said in dismai("models", "check", f"wrong_{how}.py:Wrong").refusal
+
+
+@pytest.mark.slow
+def test_told_to_stop_here(dismai: Dismai, data: Path, outside: Path, spec: Path) -> None:
+    """SIGTERM ends the command, which goes on where it was when it is given again."""
+    pytest.importorskip("torch")
+    words = ("train", "cryingan", data, "--system", spec, "--out", outside / "trained")
+    words = (*words, "--size", "small", "--set", "max_steps=400", "--set", "batch_size=2")
+    scratch = outside / "scratch"
+    process = dismai.popen(*words, cwd=outside, DISMAI_SCRATCH_DIR=scratch, OMP_NUM_THREADS=1)
+    end = time.monotonic() + 60
+    while not any(scratch.rglob("log.csv")):
+        assert time.monotonic() < end
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "goes on from the last checkpoint" in said
+    assert list(scratch.rglob("checkpoint.pt"))
+    ran = dismai.execute(*words, "--json", cwd=outside, DISMAI_SCRATCH_DIR=scratch)
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["step"] == 400

@@ -97,3 +97,35 @@ description: training structures in their order, from a shell script
 train: [./model.sh, train, "{train}", "{folder}"]
 generate: [./model.sh, generate, "{folder}", "{n}", "{out}"]
 """
+
+#: One that can misbehave in each way that a user's may.
+WRONG = '''"""Misbehaves as it is told."""
+
+import numpy as np
+
+from dismaiflow.models.base import ModelCard
+from dismaiflow.structures.structure_set import StructureSet
+
+
+class Wrong:
+    def __init__(self, how="empty"):
+        self.how = how
+
+    def fit(self, data, folder, *, seed, budget):
+        if self.how == "fit":
+            raise RuntimeError("no memory")
+        (folder / "train.bin").write_bytes(data.train.to_bytes())
+
+    def sample(self, folder, n, *, seed):
+        train = StructureSet.from_bytes((folder / "train.bin").read_bytes())
+        if self.how == "raises":
+            raise ValueError("bad luck")
+        if self.how == "list":
+            return [1, 2]
+        if self.how == "nan":
+            train.positions[:] = np.nan
+        return train.select([0] * (0 if self.how == "empty" else n))
+
+    def card(self):
+        return ModelCard("wrong", "misbehaves")
+'''

@@ -14,7 +14,7 @@ from dismaiflow.benchmark.runs import count_reasons
 from dismaiflow.benchmark.schemas import ControlsDoc, CountedChunk
 from dismaiflow.jobs import dismai_job
 from dismaiflow.models.base import Budget, ModelData
-from dismaiflow.models.checks import as_read
+from dismaiflow.models.checks import sample_checked
 from dismaiflow.models.jobs import scratch_folder
 from dismaiflow.models.registry import get_model
 from dismaiflow.store.blobs import current_jobstore
@@ -58,7 +58,7 @@ class SampleControlMaker(Maker):
         with scratch_folder("controls") as folder:
             data = ModelData(get_structures(jobstore, reference))
             model.fit(data, folder, seed=seed, budget=Budget())
-            found = as_read(model.sample(folder, n, seed=seed), n)
+            found = sample_checked(model, folder, n, seed)
         return store_generated(
             jobstore, control, found.structures, self.chunk_size, found.indices, found.bad
         )

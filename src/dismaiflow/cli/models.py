@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dismaiflow.cli.console import err, out, print_json
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import DismaiError, one_line
 
 app = typer.Typer(help="The generative models that are known.", no_args_is_help=True)
 
@@ -66,8 +66,9 @@ def check(name: NameArgument) -> None:
     import numpy as np
 
     from dismaiflow.models.base import Budget, ModelData
-    from dismaiflow.models.checks import as_read
+    from dismaiflow.models.checks import sample_checked, validate_generated
     from dismaiflow.models.registry import get_model
+    from dismaiflow.structures.checks import Expectation
     from dismaiflow.structures.structure_set import StructureSet
 
     model = get_model(name)
@@ -75,12 +76,20 @@ def check(name: NameArgument) -> None:
     train = StructureSet.uniform([[26, 28], [28, 26]], positions, 3.6 * np.eye(3))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        with Budget(_CHECK_SECONDS).listening() as budget:
-            result = model.fit(ModelData(train), folder, seed=0, budget=budget)
+        try:
+            with Budget(_CHECK_SECONDS).listening() as budget:
+                result = model.fit(ModelData(train), folder, seed=0, budget=budget)
+        except DismaiError:
+            raise
+        except Exception as error:  # whatever somebody else's model raises
+            raise DismaiError(f"{name}: fit failed ({one_line(error)})") from error
         if result is not None and not result.finished:
-            out.print(f"{name}: trained for {result.step} steps, and can go on later")
+            said = f"{name}: trained for {result.step} steps, and can go on later"
+            out.print(said, markup=False, emoji=False)
             return
-        sampled = as_read(model.sample(folder, 3, seed=1), 3)
-    if sampled.bad:
-        raise DismaiError(f"{name}: sampled {len(sampled.structures)} of 3 structures")
-    out.print(f"{name}: fitted, and sampled {len(sampled.structures)} structures")
+        sampled = sample_checked(model, folder, 3, seed=1)
+    found = validate_generated(sampled, 3, Expectation.of_reference(train, "two tiny structures"))
+    if found.reasons:
+        reason, detail = next(iter(found.first.items()))
+        raise DismaiError(f"{name}: {3 - found.n_sound} of 3 structures fail: {reason} ({detail})")
+    out.print(f"{name}: fitted, and sampled 3 structures", markup=False, emoji=False)

@@ -131,7 +131,7 @@ def study(
         check_out_folder(out_dir)
         check_scratch()
         check_device(device)
-    maker = _maker(n, n_seeds, max_seconds, device)
+    maker = _maker(n, n_seeds, max_seconds, device, stops_here=not submit)
     asked: dict[str, Any] = {
         "protocol": chosen,
         "seed": seed,
@@ -236,7 +236,9 @@ def _write(found: _Results, store: JobStore, folder: Path, given: Dataset | None
     )
 
 
-def _maker(n: int, n_seeds: int, max_seconds: float | None, device: str) -> StudyMaker:
+def _maker(
+    n: int, n_seeds: int, max_seconds: float | None, device: str, stops_here: bool
+) -> StudyMaker:
     from dismaiflow.campaigns.study import StudyMaker
     from dismaiflow.campaigns.study_jobs import ScoreStudyMaker
     from dismaiflow.models.jobs import TrainModelMaker
@@ -245,7 +247,7 @@ def _maker(n: int, n_seeds: int, max_seconds: float | None, device: str) -> Stud
     return StudyMaker(
         n=n,
         n_seeds=n_seeds,
-        train_maker=TrainModelMaker(max_seconds=max_seconds),
+        train_maker=TrainModelMaker(max_seconds=max_seconds, stops_here=stops_here),
         score_maker=ScoreStudyMaker(
             n_control=sizes.n, n_control_relaxed=sizes.n_relaxed, device=device
         ),

@@ -25,6 +25,9 @@ def train(
     model: options.ModelArgument,
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset folder.")],
     out_dir: Annotated[Path | None, typer.Option("--out", help="The folder to make.")] = None,
+    system: Annotated[
+        str | None, typer.Option(help="YAML file of the system, if it is not a known name.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of all randomness.")] = 0,
     size: options.Size = "paper",
     settings: options.Settings = None,
@@ -49,9 +52,11 @@ def train(
     from dismaiflow.structures.files import check_out_folder
 
     opened = open_dataset(dataset)
-    spec = find_system(opened.card.system)
+    spec = find_system(system or opened.card.system)
+    if spec.name != opened.card.system:
+        raise DismaiError(f"{dataset}: is a dataset of {opened.card.system}, not of {spec.name}")
     choice = options.choose_model(model, spec, size, settings)
-    maker = TrainModelMaker(max_seconds=max_seconds)
+    maker = TrainModelMaker(max_seconds=max_seconds, stops_here=not submit)
     if out_dir is not None:
         check_out_folder(out_dir)
         check_scratch()
@@ -68,7 +73,11 @@ def train(
         if submit:
             submit_flow(flow, place, tags or (), json)
             return
-        done = run_flow(flow, place.store, json, tags or ())
+        try:
+            done = run_flow(flow, place.store, json, tags or ())
+        except KeyboardInterrupt:
+            err.print("the same command goes on from the last checkpoint", style="yellow")
+            raise
         document = TrainedModelDoc.model_validate(done.result(flow.output))
         assert out_dir is not None
         export_model(place.store, document, out_dir)

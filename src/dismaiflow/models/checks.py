@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dismaiflow.errors import DismaiError, one_line
 from dismaiflow.structures.checks import find_problem
 from dismaiflow.structures.read import BadFrame, ReadStructures
+from dismaiflow.structures.structure_set import StructureSet
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dismaiflow.models.base import GenerativeModel
     from dismaiflow.structures.checks import Expectation
-    from dismaiflow.structures.structure_set import StructureSet
 
 #: Reason of structures that were asked for and did not come.
 MISSING = "missing"
@@ -39,6 +43,24 @@ class GeneratedCheck:
     first: dict[str, str] = field(default_factory=dict)
 
 
+def sample_checked(model: GenerativeModel, folder: Path, n: int, seed: int) -> ReadStructures:
+    """Sample a model, whoever wrote it.
+
+    Raises
+    ------
+    DismaiError
+        In one line, whatever it raises or returns instead of structures.
+    """
+    name = model.card().name
+    try:
+        return as_read(model.sample(folder, n, seed=seed), n)
+    except DismaiError as error:
+        text = str(error)
+        raise DismaiError(text if name in text else f"{name}: {text}") from error
+    except Exception as error:  # whatever somebody else's model raises
+        raise DismaiError(f"{name}: sample failed ({one_line(error)})") from error
+
+
 def as_read(sampled: StructureSet | ReadStructures, n: int) -> ReadStructures:
     """Return what a model has sampled as exactly so many frames.
 
@@ -49,7 +71,16 @@ def as_read(sampled: StructureSet | ReadStructures, n: int) -> ReadStructures:
     n : int
         Structures that were asked for. What is missing becomes a frame that cannot be read; what
         comes beyond them is left out, since nobody asked for it.
+
+    Raises
+    ------
+    DismaiError
+        If it is neither.
     """
+    if not isinstance(sampled, StructureSet | ReadStructures):
+        raise DismaiError(
+            f"sample has returned {type(sampled).__name__}: it must return a StructureSet"
+        )
     if not isinstance(sampled, ReadStructures):
         sampled = ReadStructures(sampled, np.arange(len(sampled), dtype=np.int64), [])
     came = sampled.n_frames

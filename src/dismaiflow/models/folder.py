@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from dismaiflow.errors import DismaiError, first_problem
-from dismaiflow.models.checks import as_read
+from dismaiflow.models.checks import sample_checked
 from dismaiflow.models.registry import open_model
 from dismaiflow.models.schemas import TrainedModelDoc
 from dismaiflow.models.snapshots import weights_files
@@ -95,4 +95,4 @@ def sample_folder(
             path = target / relative
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / source, path)
-        return as_read(model.sample(target, n, seed=seed), n)
+        return sample_checked(model, target, n, seed)

@@ -15,7 +15,7 @@ from jobflow import CURRENT_JOB, Job, Maker, Response
 from dismaiflow.errors import DismaiError
 from dismaiflow.jobs import CATEGORY_KEY, dismai_job, ended_by
 from dismaiflow.models.base import Budget, FitResult, ModelData
-from dismaiflow.models.checks import as_read
+from dismaiflow.models.checks import sample_checked
 from dismaiflow.models.registry import ModelChoice, open_model
 from dismaiflow.models.schemas import TrainedModelDoc
 from dismaiflow.models.snapshots import weights_files
@@ -67,6 +67,9 @@ class TrainModelMaker(Maker):
         Time that one job may train, somewhat below that of its queue.
     max_launches : int
         Jobs after which a training that has not come to its end is given up.
+    stops_here : bool
+        Whether a job that is told to stop ends all that runs in its process, as a command here
+        does, instead of putting itself into the queue again.
     folder_key : str
         Names the scratch folder in place of the job, so that the same command goes on where it was
         interrupted; nobody else may use it meanwhile.
@@ -75,6 +78,7 @@ class TrainModelMaker(Maker):
     name: str = "train model"
     max_seconds: float | None = None
     max_launches: int = 1000
+    stops_here: bool = False
     folder_key: str = ""
 
     @dismai_job("gpu", output_schema=TrainedModelDoc)
@@ -119,6 +123,8 @@ class TrainModelMaker(Maker):
         with Budget(self.max_seconds).listening() as budget:
             result = model.fit(data, folder, seed=seed, budget=budget) or FitResult()
         launches = n_launches + 1
+        if not result.finished and budget.told_by and self.stops_here:
+            raise KeyboardInterrupt(budget.told_by)
         if not result.finished:
             if launches >= self.max_launches:
                 raise DismaiError(
@@ -288,7 +294,7 @@ def sample_stored(
     with scratch_folder("samplings") as folder:
         get_folder(jobstore, needed, folder)
         model = open_model(document.choice)
-        return as_read(model.sample(folder, n, seed=seed), n)
+        return sample_checked(model, folder, n, seed)
 
 
 class scratch_folder:  # noqa: N801 - used like a function

@@ -97,9 +97,9 @@ def fetch_generated(jobstore: Any, generated: GeneratedSet) -> ReadStructures:
         If a part of it is missing from the store.
     """
     structures = get_structures(jobstore, generated.structures)
-    return ReadStructures(
-        structures, structures.labels[INDEX_LABEL].astype(np.int64), unreadable(jobstore, generated)
-    )
+    # A set without structures has no chunk that would bear labels.
+    places = np.asarray(structures.labels.get(INDEX_LABEL, []), dtype=np.int64)
+    return ReadStructures(structures, places, unreadable(jobstore, generated))
 
 
 def unreadable(jobstore: Any, generated: GeneratedSet) -> list[BadFrame]:
