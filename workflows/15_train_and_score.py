@@ -43,6 +43,7 @@ def main(asked: argparse.Namespace) -> None:
     dataset = open_dataset(asked.dataset)
     spec = get_system(dataset.card.system)
     choice = choose_model(asked.model, spec, asked.size, asked.settings)
+    changed = [*([] if asked.size == "paper" else [asked.size]), *(asked.settings or [])]
     maker = StudyMaker(
         n=asked.n,
         n_seeds=asked.seeds,
@@ -57,7 +58,7 @@ def main(asked: argparse.Namespace) -> None:
         flow = maker.make(
             spec,
             store_dataset(place.store, dataset),
-            [plain_variant(choice)],
+            [plain_variant(choice, changed)],
             seed=asked.seed,
             controls=card_controls(dataset.card),
             potential=potential,

@@ -46,7 +46,7 @@ def test_a_model_in_a_file(dismai: Dismai, spec: Path, data: Path, outside: Path
     assert [run["check"]["n_asked"] for run in row["runs"]] == [12, 12, 12]
     assert len({run["seed"] for run in row["runs"]}) == 3
     score = json.loads((outside / "out" / "score.json").read_text())
-    assert score["provenance"]["model"] == "sites"
+    assert score["provenance"]["model"] == "sites noise=0.03"
     values = [run["metrics"]["d_cluster"]["value"] for run in score["per_run"]]
     assert row["metrics"]["d_cluster"]["value"] == pytest.approx(np.mean(values), abs=1e-12)
     assert row["metrics"]["d_cluster"]["min"] == min(values)

@@ -303,7 +303,8 @@ class _Steps:
             generated.append(job.output)
             checks.append(check.output)
         card = model.card()
-        name = card.name if variant.label == card.name else f"{card.name} {variant.label}"
+        named = variant.label.startswith(card.name)
+        name = variant.label if named else f"{card.name} {variant.label}"
         return _Row(variant.label, name, card.is_control, trained, generated, checks)
 
     def _trained(self, variant: Variant, model: GenerativeModel) -> list[Any]:

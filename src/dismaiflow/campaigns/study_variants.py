@@ -20,9 +20,18 @@ SNAPSHOT_SETTING = "snapshot_epochs"
 SECONDS_SETTING = "snapshot_seconds"
 
 
-def plain_variant(choice: ModelChoice) -> Variant:
-    """Return a model as it is, under its own name."""
-    return Variant(label=open_model(choice).card().name, choice=choice)
+def plain_variant(choice: ModelChoice, changed: Sequence[str] = ()) -> Variant:
+    """Return a model as it is, under its own name.
+
+    Parameters
+    ----------
+    choice : ModelChoice
+        The model.
+    changed : sequence of str
+        What sets it apart from the model that people know by this name, such as ``noise=0.1``:
+        part of its label, so that its scores are not taken for those of the other.
+    """
+    return Variant(label=" ".join([open_model(choice).card().name, *changed]), choice=choice)
 
 
 def scan_variants(choice: ModelChoice, setting: str, values: Sequence[Any]) -> list[Variant]:

@@ -110,6 +110,7 @@ def study(
     check_place(out_dir, submit)
     from dismaiflow.benchmark.question import card_controls
     from dismaiflow.campaigns.study import DatasetStudyMaker
+    from dismaiflow.models.presets import PAPER
     from dismaiflow.potentials.store import put_potential
     from dismaiflow.report.study_tables import study_table
     from dismaiflow.store.datasets import store_dataset
@@ -123,7 +124,8 @@ def study(
     moving = Moving(potential, relaxed, device)
     opened = open_for(spec, moving)
     choice = options.choose_model(model, spec, size, settings)
-    compared = _variants(choice, scan, variants or [], progress, equal_time)
+    changed = [*([] if size == PAPER else [size]), *(settings or [])]
+    compared = _variants(choice, changed, scan, variants or [], progress, equal_time)
     folder = open_dataset(dataset) if dataset is not None else None
     if folder is not None:
         _check_dataset(folder, spec, n_data)
@@ -276,6 +278,7 @@ def _check_dataset(folder: Dataset, spec: SystemSpec, n_data: int | None) -> Non
 
 def _variants(
     choice: ModelChoice,
+    changed: list[str],
     scan: str | None,
     named: list[str],
     progress: str | None,
@@ -286,7 +289,7 @@ def _variants(
 
     if sum((scan is not None, bool(named), progress is not None)) > 1:
         raise DismaiError("give one of --scan, --variant and --progress")
-    found = [make.plain_variant(choice)]
+    found = [make.plain_variant(choice, changed)]
     if scan is not None:
         key, sign, values = scan.partition("=")
         if not sign or not values:
