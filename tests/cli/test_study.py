@@ -176,6 +176,18 @@ def test_train_and_generate(dismai: Dismai, data: Path, outside: Path, spec: Pat
     assert "no trained model" in dismai("generate", data, "--n", 1, "--out", "x.extxyz").refusal
 
 
+def test_generated_structures_that_are_not_finite_are_told(
+    dismai: Dismai, data: Path, outside: Path, spec: Path
+) -> None:
+    (outside / "wrong.py").write_text(WRONG.replace('how="empty"', 'how="nan"'))
+    folder = outside / "trained"
+    ran = dismai("train", "wrong.py:Wrong", data, "--system", spec, "--out", folder)
+    assert ran.code == 0, ran.err
+    ran = dismai("generate", folder, "--n", 3, "--out", outside / "made.extxyz")
+    assert ran.code == 0, ran.err
+    assert "3 of 3 hold coordinates that are not finite" in ran.err
+
+
 def test_a_model_that_generates_nothing(
     dismai: Dismai, spec: Path, data: Path, outside: Path
 ) -> None:

@@ -101,6 +101,8 @@ def generate(
     ] = None,
 ) -> None:
     """Generate structures with a trained model."""
+    import numpy as np
+
     from dismaiflow.models.folder import open_trained, sample_folder
     from dismaiflow.structures.dataset import extxyz_text
     from dismaiflow.structures.files import write_text
@@ -119,6 +121,9 @@ def generate(
         err.print(
             f"{len(found.bad)} of {n} are missing: {first.reason} ({first.detail})", style="yellow"
         )
+    broken = sum(not np.isfinite(atoms.positions).all() for atoms in found.structures)
+    if broken:
+        err.print(f"{broken} of {n} hold coordinates that are not finite", style="yellow")
     out.print(f"wrote {len(found.structures)} structures to {out_file}", soft_wrap=True)
 
 
