@@ -25,9 +25,9 @@ from dismaiflow.benchmark.schemas import ScoreDoc
 from dismaiflow.campaigns.study import StudyMaker
 from dismaiflow.campaigns.study_schemas import StudyDoc
 from dismaiflow.campaigns.study_variants import plain_variant
-from dismaiflow.cli.model_options import choose_model
 from dismaiflow.errors import DismaiError
 from dismaiflow.launch.places import work_place
+from dismaiflow.models.choosing import choose_model
 from dismaiflow.models.jobs import TrainModelMaker
 from dismaiflow.potentials.names import open_potential
 from dismaiflow.potentials.store import put_potential

@@ -110,7 +110,8 @@ def study(
     check_place(out_dir, submit)
     from dismaiflow.benchmark.question import card_controls
     from dismaiflow.campaigns.study import DatasetStudyMaker
-    from dismaiflow.models.presets import PAPER
+    from dismaiflow.models.choosing import choose_model
+    from dismaiflow.models.presets import PAPER, alignment_of
     from dismaiflow.potentials.store import put_potential
     from dismaiflow.report.study_tables import study_table
     from dismaiflow.store.datasets import store_dataset
@@ -119,11 +120,11 @@ def study(
 
     spec = find_system(system)
     if alignment is None and spec.kind == "alloy" and protocol == "published":
-        alignment = options.published_alignment(model)
+        alignment = alignment_of(model)
     chosen = scoring_protocol(spec.kind, protocol, alignment)
     moving = Moving(potential, relaxed, device)
     opened = open_for(spec, moving)
-    choice = options.choose_model(model, spec, size, settings)
+    choice = choose_model(model, spec, size, settings)
     changed = [*([] if size == PAPER else [size]), *(settings or [])]
     compared = _variants(choice, changed, scan, variants or [], progress, equal_time)
     folder = open_dataset(dataset) if dataset is not None else None
@@ -286,6 +287,7 @@ def _variants(
 ) -> list[Variant]:
     """Return what a study compares, by the options that were given."""
     from dismaiflow.campaigns import study_variants as make
+    from dismaiflow.models.choosing import parse_value
 
     if sum((scan is not None, bool(named), progress is not None)) > 1:
         raise DismaiError("give one of --scan, --variant and --progress")
@@ -294,7 +296,7 @@ def _variants(
         key, sign, values = scan.partition("=")
         if not sign or not values:
             raise DismaiError(f"--scan {scan}: give KEY=VALUE,VALUE")
-        words = [options.parse_value(word, f"--scan {scan}") for word in values.split(",")]
+        words = [parse_value(word, f"--scan {scan}") for word in values.split(",")]
         found = make.scan_variants(choice, key.strip(), words)
     elif named:
         parsed = [_label_and_settings(text) for text in named]
@@ -309,10 +311,12 @@ def _variants(
 
 
 def _label_and_settings(text: str) -> tuple[str, dict[str, Any]]:
+    from dismaiflow.models.choosing import parse_settings
+
     label, sign, rest = text.partition(":")
     if not sign or not label or not rest:
         raise DismaiError(f"--variant {text}: give LABEL:KEY=VALUE,KEY=VALUE")
-    return label, options.parse_settings(rest.split(","))
+    return label, parse_settings(rest.split(","))
 
 
 def _epochs(text: str) -> list[int]:

@@ -43,6 +43,7 @@ def train(
     check_place(out_dir, submit)
     from jobflow import Flow
 
+    from dismaiflow.models.choosing import choose_model
     from dismaiflow.models.folder import export_model
     from dismaiflow.models.jobs import TrainModelMaker, fit_category
     from dismaiflow.models.registry import open_model
@@ -55,7 +56,7 @@ def train(
     spec = find_system(system or opened.card.system)
     if spec.name != opened.card.system:
         raise DismaiError(f"{dataset}: is a dataset of {opened.card.system}, not of {spec.name}")
-    choice = options.choose_model(model, spec, size, settings)
+    choice = choose_model(model, spec, size, settings)
     maker = TrainModelMaker(max_seconds=max_seconds, stops_here=not submit)
     if out_dir is not None:
         check_out_folder(out_dir)

@@ -103,7 +103,7 @@ def test_from_training_to_structures(tmp_path: Path, cost: float) -> None:
     model = DiffCSP(**(TOY | few | {"batch_size": 4, "epochs": 9}))
     given = ModelData(as_set(data), as_set(crystals(2, 5)))
     result = model.fit(given, tmp_path, seed=1, budget=Budget())
-    assert (result.finished, result.step) == (True, 3)
+    assert (result.finished, result.step, result.device) == (True, 3, "cpu")
     assert "val_loss" in (tmp_path / "log.csv").read_text().splitlines()[0]
     made = [model.sample(tmp_path, 5, seed=seed) for seed in (3, 3, 4)]
     assert made[0].content_hash == made[1].content_hash != made[2].content_hash

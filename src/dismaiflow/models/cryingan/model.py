@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +10,8 @@ from dismaiflow.errors import DismaiError
 from dismaiflow.models.base import ModelCard
 from dismaiflow.models.cryingan.data import FixedCellData
 from dismaiflow.models.cryingan.settings import cryingan_settings
-from dismaiflow.potentials.cards import installed_versions, need_modules
-from dismaiflow.structures.files import write_text
+from dismaiflow.models.torch_model import read_described, train_and_describe
+from dismaiflow.potentials.cards import need_modules
 from dismaiflow.structures.structure_set import StructureSet
 
 if TYPE_CHECKING:
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from dismaiflow.models.cryingan.settings import CryinGANSettings
     from dismaiflow.systems import SystemSpec
 
-#: What sampling needs besides weights.
-MODEL_NAME = "model.json"
+_NAME = "cryingan"
 
 _CITATION = "Yong, Su and Ertekin, Digital Discovery 3, 1889 (2024), doi 10.1039/d4dd00100a"
 
@@ -76,39 +74,27 @@ class CryinGAN:
             If torch is missing, the structures differ in composition or cell, or the folder
             belongs to another training.
         """
-        need_modules("cryingan", "models", "torch", kind="model")
+        need_modules(_NAME, "models", "torch", kind="model")
         from dismaiflow.models.cryingan.learner import CryinGANLearner
-        from dismaiflow.models.train.loop import TrainPlan, train
         from dismaiflow.potentials.devices import choose_device
 
         settings = _with_translations(self.settings, data.spec)
         fixed = FixedCellData.from_structures(data.train)
         learner = CryinGANLearner(settings, fixed, seed, choose_device(settings.device))
-        plan = TrainPlan(
-            n_items=learner.n_items,
-            batch_size=settings.batch_size,
-            epochs=settings.epochs,
-            max_steps=settings.max_steps,
-            snapshot_epochs=settings.snapshot_epochs,
-            snapshot_seconds=settings.snapshot_seconds,
+        return train_and_describe(
+            learner,
+            learner.n_items,
+            settings,
+            folder,
+            seed,
+            budget,
+            {"model": _NAME, "training_hash": data.train.content_hash},
+            {
+                "numbers": fixed.numbers.tolist(),
+                "order": fixed.order.tolist(),
+                "cell": fixed.cell.tolist(),
+            },
         )
-        identity = {
-            "model": "cryingan",
-            "settings": settings.identity(),
-            "training_hash": data.train.content_hash,
-        }
-        described = identity | {
-            "settings": settings.model_dump(mode="json"),
-            "seed": seed,
-            "numbers": fixed.numbers.tolist(),
-            "order": fixed.order.tolist(),
-            "cell": fixed.cell.tolist(),
-            "versions": installed_versions(("dismaiflow", "torch", "numpy")),
-        }
-        result = train(learner, plan, folder, seed, budget, identity)
-        # After the loop, which refuses a folder of another training.
-        write_text(folder / MODEL_NAME, json.dumps(described, indent=1))
-        return result
 
     def sample(self, folder: Path, n: int, *, seed: int) -> StructureSet:
         """Generate structures, in the atom order of the first training structure.
@@ -127,11 +113,11 @@ class CryinGAN:
         DismaiError
             If torch is missing, or the folder holds no trained CryinGAN.
         """
-        need_modules("cryingan", "models", "torch", kind="model")
+        need_modules(_NAME, "models", "torch", kind="model")
         from dismaiflow.models.cryingan.sampling import generate
         from dismaiflow.potentials.devices import choose_device
 
-        described = _read(folder / MODEL_NAME)
+        described = read_described(folder, _NAME, ("numbers", "order", "cell"))
         trained = cryingan_settings(described["settings"])
         order = np.array(described["order"])
         options = {"sampling_mode", "sample_batch_size"}
@@ -147,13 +133,13 @@ class CryinGAN:
     def card(self) -> ModelCard:
         """Describe the model."""
         return ModelCard(
-            name="cryingan",
+            name=_NAME,
             description="generative adversarial network of point clouds, with critics of "
             "coordinates and of bond distances",
             settings=self.settings.model_dump(mode="json"),
             citation=_CITATION,
             licence="MIT",
-            category="cpu" if self.settings.device == "cpu" else "gpu",
+            category=self.settings.category,
             deviations=list(DEVIATIONS),
         )
 
@@ -184,19 +170,3 @@ def _with_translations(settings: CryinGANSettings, spec: SystemSpec | None) -> C
             f"set translations to its supercell, {list(supercell)}"
         )
     return settings
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Read what a training has left beside its weights."""
-    try:
-        described = json.loads(path.read_text("utf-8"))
-        known = {"model", "settings", "numbers", "order", "cell"} <= set(described)
-    except OSError:
-        raise DismaiError(
-            f"{path}: cannot be read: give the folder of a trained cryingan, or train one"
-        ) from None
-    except (ValueError, TypeError):
-        known = False
-    if not known or described["model"] != "cryingan":
-        raise DismaiError(f"{path}: does not describe a trained cryingan: train it anew")
-    return dict(described)

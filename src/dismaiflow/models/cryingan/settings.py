@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from dismaiflow.errors import DismaiError, first_problem
+from dismaiflow.models.torch_model import TorchSettings, checked_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,29 +15,14 @@ if TYPE_CHECKING:
 Pooling = Literal["mean", "max", "mix"]
 _Share = Annotated[float, Field(ge=0, lt=1)]
 
-#: What may change while a training goes on.
-_FREE = {
-    "epochs",
-    "max_steps",
-    "device",
-    "snapshot_epochs",
-    "snapshot_seconds",
-    "sample_batch_size",
-    "sampling_mode",
-}
 
-
-class CryinGANSettings(BaseModel):
+class CryinGANSettings(TorchSettings):
     """How CryinGAN is built and trained; the defaults are the paper's for the interface.
+
+    Those of `TorchSettings`, and:
 
     Parameters
     ----------
-    batch_size : int
-        Structures of a step.
-    epochs : int
-        Passes through the training items.
-    max_steps : int, optional
-        Steps after which training ends, if the epochs are not over before.
     learning_rate : float
         Of all Adam optimisers.
     betas : tuple of float
@@ -83,21 +68,14 @@ class CryinGANSettings(BaseModel):
     epoch_counts_translations : bool
         Whether an epoch holds each structure in all translations, as the paper counts them, or
         each structure once, in a random one.
-    device : str
-        ``auto``, ``cpu`` or ``cuda``.
-    snapshot_epochs, snapshot_seconds : tuple
-        Epochs, and seconds of training, after which the weights are kept.
     sampling_mode : {"eval", "train"}
         Whether generation normalises by the averages of the training (published) or by the batch.
-    sample_batch_size : int
-        Structures that are generated at once.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    free: ClassVar[frozenset[str]] = TorchSettings.free | {"sampling_mode"}
 
     batch_size: PositiveInt = 32
     epochs: PositiveInt = 100_000
-    max_steps: PositiveInt | None = None
     learning_rate: float = Field(5e-5, gt=0, lt=1)
     betas: tuple[_Share, _Share] = (0.5, 0.999)
     latent_dim: PositiveInt = 64
@@ -125,11 +103,7 @@ class CryinGANSettings(BaseModel):
     augmentation: Literal["none", "lattice-translations"] = "none"
     translations: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     epoch_counts_translations: bool = True
-    device: str = "auto"
-    snapshot_epochs: tuple[PositiveInt, ...] = ()
-    snapshot_seconds: tuple[float, ...] = ()
     sampling_mode: Literal["eval", "train"] = "eval"
-    sample_batch_size: PositiveInt = 256
 
     @model_validator(mode="after")
     def _check(self) -> CryinGANSettings:
@@ -144,10 +118,6 @@ class CryinGANSettings(BaseModel):
             return 1
         return math.prod(self.translations or ())
 
-    def identity(self) -> dict[str, Any]:
-        """Return what decides the weights after a step, JSON-able."""
-        return self.model_dump(mode="json", exclude=_FREE)
-
 
 def cryingan_settings(values: Mapping[str, Any]) -> CryinGANSettings:
     """Check settings.
@@ -157,10 +127,4 @@ def cryingan_settings(values: Mapping[str, Any]) -> CryinGANSettings:
     DismaiError
         If one is unknown or wrong; names it.
     """
-    try:
-        return CryinGANSettings.model_validate(dict(values))
-    except ValidationError as error:
-        known = ""
-        if error.errors()[0]["type"] == "extra_forbidden":
-            known = f"; known are {', '.join(CryinGANSettings.model_fields)}"
-        raise DismaiError(f"cryingan: setting {first_problem(error)}{known}") from None
+    return checked_settings(CryinGANSettings, "cryingan", values)

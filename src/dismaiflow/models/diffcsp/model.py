@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +10,9 @@ from dismaiflow.errors import DismaiError
 from dismaiflow.models.base import ModelCard
 from dismaiflow.models.diffcsp.data import CrystalData
 from dismaiflow.models.diffcsp.settings import diffcsp_settings
-from dismaiflow.potentials.cards import installed_versions, need_modules
-from dismaiflow.structures.files import write_bytes, write_text
+from dismaiflow.models.torch_model import read_described, train_and_describe
+from dismaiflow.potentials.cards import need_modules
+from dismaiflow.structures.files import write_bytes
 from dismaiflow.structures.structure_set import StructureSet
 
 if TYPE_CHECKING:
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from dismaiflow.models.base import Budget, FitResult, ModelData
 
-#: What sampling needs besides weights: settings, and the training structures' cells and species.
-MODEL_NAME, TEMPLATE_NAME = "model.json", "template.set"
+_NAME = "diffcsp"
+
+#: Training structures, whose cells and species sampling needs.
+TEMPLATE_NAME = "template.set"
 
 #: Training structures of which cells and species are kept.
 _N_TEMPLATES = 256
@@ -69,9 +71,8 @@ class DiffCSP:
             If torch is missing, the structures cannot be learned, or the folder belongs to another
             training.
         """
-        need_modules("diffcsp", "models", "torch", kind="model")
+        need_modules(_NAME, "models", "torch", kind="model")
         from dismaiflow.models.diffcsp.learner import DiffCSPLearner
-        from dismaiflow.models.train.loop import TrainPlan, train
         from dismaiflow.potentials.devices import choose_device
 
         settings = self.settings
@@ -79,28 +80,12 @@ class DiffCSP:
         val = None if data.val is None or not len(data.val) else data.val
         watched = None if val is None else CrystalData.from_structures(val, "validation set")
         learner = DiffCSPLearner(settings, known, watched, seed, choose_device(settings.device))
-        plan = TrainPlan(
-            n_items=learner.n_items,
-            batch_size=settings.batch_size,
-            epochs=settings.epochs,
-            max_steps=settings.max_steps,
-            snapshot_epochs=settings.snapshot_epochs,
-            snapshot_seconds=settings.snapshot_seconds,
-        )
-        identity = {
-            "model": "diffcsp",
-            "settings": settings.identity(),
+        facts = {
+            "model": _NAME,
             "training_hash": data.train.content_hash,
             "validation_hash": None if val is None else val.content_hash,
         }
-        described = identity | {
-            "settings": settings.model_dump(mode="json"),
-            "seed": seed,
-            "versions": installed_versions(("dismaiflow", "torch", "numpy")),
-        }
-        result = train(learner, plan, folder, seed, budget, identity)
-        # After the loop, which refuses a folder of another training.
-        write_text(folder / MODEL_NAME, json.dumps(described, indent=1))
+        result = train_and_describe(learner, learner.n_items, settings, folder, seed, budget, facts)
         kept = data.train.select(np.arange(min(len(data.train), _N_TEMPLATES)))
         write_bytes(folder / TEMPLATE_NAME, kept.to_bytes())
         return result
@@ -122,11 +107,11 @@ class DiffCSP:
         DismaiError
             If torch is missing, or the folder holds no trained DiffCSP.
         """
-        need_modules("diffcsp", "models", "torch", kind="model")
+        need_modules(_NAME, "models", "torch", kind="model")
         from dismaiflow.models.diffcsp.generation import generate
         from dismaiflow.potentials.devices import choose_device
 
-        trained = diffcsp_settings(_read(folder / MODEL_NAME)["settings"])
+        trained = diffcsp_settings(read_described(folder, _NAME)["settings"])
         options = {"step_size", "corrector_steps", "sample_batch_size"}
         settings = trained.model_copy(update=self.settings.model_dump(include=options))
         path = folder / TEMPLATE_NAME
@@ -140,30 +125,14 @@ class DiffCSP:
     def card(self) -> ModelCard:
         """Describe the model."""
         return ModelCard(
-            name="diffcsp",
+            name=_NAME,
             description="equivariant diffusion of fractional coordinates on a fully connected "
             "graph",
             settings=self.settings.model_dump(mode="json"),
             citation=_CITATION,
             licence="MIT",
-            category="cpu" if self.settings.device == "cpu" else "gpu",
+            category=self.settings.category,
             deviations=list(DEVIATIONS),
             shown_to_learn="the lattice of an alloy of 32 atoms, at a small size; nothing at the "
             "paper's",
         )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Read what a training has left beside its weights."""
-    try:
-        described = json.loads(path.read_text("utf-8"))
-        known = described["model"] == "diffcsp" and "settings" in described
-    except OSError:
-        raise DismaiError(
-            f"{path}: cannot be read: give the folder of a trained diffcsp, or train one"
-        ) from None
-    except (ValueError, TypeError, KeyError):
-        known = False
-    if not known:
-        raise DismaiError(f"{path}: does not describe a trained diffcsp: train it anew")
-    return dict(described)

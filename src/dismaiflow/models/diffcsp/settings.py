@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from dismaiflow.errors import DismaiError, first_problem
+from dismaiflow.models.torch_model import TorchSettings, checked_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: What may change while a training goes on.
-_FREE = {
-    "epochs",
-    "max_steps",
-    "device",
-    "snapshot_epochs",
-    "snapshot_seconds",
-    "sample_batch_size",
-    "step_size",
-    "corrector_steps",
-}
 
-
-class DiffCSPSettings(BaseModel):
+class DiffCSPSettings(TorchSettings):
     """How DiffCSP is built, trained and sampled; the defaults are the paper's for interfaces.
+
+    Those of `TorchSettings`, and:
 
     Parameters
     ----------
-    batch_size, epochs : int
-        Structures of a step, passes through the training set.
-    max_steps : int, optional
-        Steps after which training ends, if the epochs are not over before.
     learning_rate : float
         Of Adam.
     scheduler_factor, scheduler_patience, scheduler_min_lr : float, int, float
@@ -62,19 +48,12 @@ class DiffCSPSettings(BaseModel):
         Of a moving average of the weights that samples; 0 for the weights themselves (published).
     mixed_precision : {"none", "bf16"}
         Whether the network computes in bfloat16 where torch thinks fit.
-    device : str
-        ``auto``, ``cpu`` or ``cuda``.
-    sample_batch_size : int
-        Structures that are generated at once.
-    snapshot_epochs, snapshot_seconds : tuple
-        When weights are kept.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    free: ClassVar[frozenset[str]] = TorchSettings.free | {"step_size", "corrector_steps"}
 
     batch_size: PositiveInt = 4
     epochs: PositiveInt = 1000
-    max_steps: PositiveInt | None = None
     learning_rate: float = Field(1e-3, gt=0, lt=1)
     scheduler_factor: float = Field(0.6, gt=0, lt=1)
     scheduler_patience: PositiveInt = 30
@@ -94,10 +73,7 @@ class DiffCSPSettings(BaseModel):
     corrector_steps: int = Field(1, ge=0)
     ema_decay: float = Field(0.0, ge=0, lt=1)
     mixed_precision: Literal["none", "bf16"] = "none"
-    device: str = "auto"
     sample_batch_size: PositiveInt = 16
-    snapshot_epochs: tuple[PositiveInt, ...] = ()
-    snapshot_seconds: tuple[float, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> DiffCSPSettings:
@@ -106,10 +82,6 @@ class DiffCSPSettings(BaseModel):
         if self.teacher_forcing_epochs and not self.lattice_cost:
             raise ValueError("teacher_forcing_epochs go with a lattice_cost above 0")
         return self
-
-    def identity(self) -> dict[str, Any]:
-        """Return what decides the weights after a step, JSON-able."""
-        return self.model_dump(mode="json", exclude=_FREE)
 
 
 def diffcsp_settings(values: Mapping[str, Any]) -> DiffCSPSettings:
@@ -120,10 +92,4 @@ def diffcsp_settings(values: Mapping[str, Any]) -> DiffCSPSettings:
     DismaiError
         If one is unknown or wrong; names it.
     """
-    try:
-        return DiffCSPSettings.model_validate(dict(values))
-    except ValidationError as error:
-        known = ""
-        if error.errors()[0]["type"] == "extra_forbidden":
-            known = f"; known are {', '.join(DiffCSPSettings.model_fields)}"
-        raise DismaiError(f"diffcsp: setting {first_problem(error)}{known}") from None
+    return checked_settings(DiffCSPSettings, "diffcsp", values)

@@ -14,13 +14,18 @@ from dismaiflow.potentials.devices import choose_device
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["choose_device", "device_of", "mixed_precision", "repeatable"]
+__all__ = ["choose_device", "device_of", "device_title", "mixed_precision", "repeatable"]
 
 
 def device_of(modules: Mapping[str, torch.nn.Module]) -> torch.device:
     """Return the device of the first parameter; the processor if there is none."""
     parameters = (one for module in modules.values() for one in module.parameters())
     return next((one.device for one in parameters), torch.device("cpu"))
+
+
+def device_title(device: torch.device) -> str:
+    """Return ``cpu``, or the name of a GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def mixed_precision(device: str, precision: str = "none") -> AbstractContextManager[None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,7 +25,7 @@ from dismaiflow.models.train.checkpoint import (
     remove_leftovers,
 )
 from dismaiflow.models.train.curves import draw_curves
-from dismaiflow.models.train.devices import choose_device, device_of, repeatable
+from dismaiflow.models.train.devices import choose_device, device_of, device_title, repeatable
 from dismaiflow.models.train.learner import Learner, Place
 from dismaiflow.models.train.log import EPOCH, LOG_NAME, STEPS, TrainingLog
 from dismaiflow.models.train.plan import TrainPlan
@@ -103,7 +104,8 @@ def train(
         return _finished_before(learner, plan, folder, text)
     device = device_of(learner.modules)
     with budget.listening(), seeded(seed), repeatable(device, plan.deterministic):
-        return _Run(learner, plan, folder, seed, text).go(budget)
+        result = _Run(learner, plan, folder, seed, text).go(budget)
+    return replace(result, device=device_title(device))
 
 
 def _finished_before(learner: Learner, plan: TrainPlan, folder: Path, identity: str) -> FitResult:
