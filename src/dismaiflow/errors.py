@@ -33,4 +33,5 @@ def one_line(error: BaseException) -> str:
 def first_problem(error: ValidationError) -> str:
     """Say where a document is wrong, and how."""
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+    said = first["msg"].removeprefix("Value error, ")  # what pydantic puts before words of ours
+    return f"{'.'.join(map(str, first['loc']))}: {said}".removeprefix(": ")

@@ -165,7 +165,9 @@ class GenerativeModel(Protocol):
 
     A model is a class whose instances are made with their settings as keyword arguments, all with
     defaults. All that a trained instance knows is in its folder, which may be sampled in another
-    process or on another machine. It is found by an entry point of the group ``dismaiflow.models``,
+    process or on another machine. A model may name in ``sampling_settings``, a frozenset, those of
+    its settings that only sampling reads: studies then compare them without training again. It is
+    found by an entry point of the group ``dismaiflow.models``,
     as ``module:Class``, or as a YAML file with two command lines (`CommandModel`).
     """
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from dismaiflow.errors import DismaiError
-from dismaiflow.models.presets import PAPER, has_preset, preset
+from dismaiflow.models.presets import PAPER, has_preset, preset, preset_models
 from dismaiflow.models.registry import choose, open_model
 
 if TYPE_CHECKING:
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
     from dismaiflow.models.registry import ModelChoice
     from dismaiflow.systems import SystemSpec
+
+
+#: Stands for all models of the paper.
+ALL = "all"
 
 
 def choose_model(
@@ -47,6 +51,53 @@ def choose_model(
     choice = choose(name, found)
     open_model(choice)
     return choice
+
+
+def model_names(text: str) -> list[str]:
+    """Return the models that a word names: one, several with commas between, or ``all``.
+
+    Parameters
+    ----------
+    text : str
+        ``all`` stands for the models of the paper, also among others.
+
+    Raises
+    ------
+    DismaiError
+        If one is named twice.
+    """
+    given = [name.strip() for name in text.split(",") if name.strip()]
+    names = [one for name in given for one in (preset_models() if name == ALL else (name,))]
+    if not names or len(set(names)) < len(names):
+        raise DismaiError(f"{text}: name each model once, with commas between")
+    return names
+
+
+def settings_of(name: str, names: Sequence[str], given: Sequence[str]) -> list[str]:
+    """Return those of several ``KEY=VALUE`` and ``MODEL.KEY=VALUE`` that are meant for a model.
+
+    Parameters
+    ----------
+    name : str
+        The model.
+    names : sequence of str
+        All models; their names before a key say for which it is.
+    given : sequence of str
+        Settings. Those without a model are for all.
+
+    Raises
+    ------
+    DismaiError
+        If one names another model.
+    """
+    found = []
+    for text in given:
+        owner = next((one for one in names if text.startswith(f"{one}.")), None)
+        if owner is None and "." in text.partition("=")[0]:
+            raise DismaiError(f"--set {text}: names none of the models ({', '.join(names)})")
+        if owner in (None, name):
+            found.append(text.removeprefix(f"{name}."))
+    return found
 
 
 def parse_settings(given: Sequence[str]) -> dict[str, Any]:

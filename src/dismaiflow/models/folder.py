@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -18,6 +18,8 @@ from dismaiflow.store.stored_files import get_folder
 from dismaiflow.structures.files import new_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jobflow import JobStore
 
     from dismaiflow.structures.read import ReadStructures
@@ -63,6 +65,34 @@ def open_trained(folder: Path) -> TrainedModelDoc:
     if missing:
         raise DismaiError(f"{folder / missing[0]}: is missing; copy the whole folder")
     return document
+
+
+def sampled_with(document: TrainedModelDoc, settings: Mapping[str, Any]) -> TrainedModelDoc:
+    """Return a trained model with other settings of sampling.
+
+    Parameters
+    ----------
+    document : TrainedModelDoc
+        The model.
+    settings : mapping
+        Of those that only sampling reads.
+
+    Raises
+    ------
+    DismaiError
+        If one is not of these, or wrong.
+    """
+    known: frozenset[str] = getattr(open_model(document.choice), "sampling_settings", frozenset())
+    for name in settings:
+        if name not in known:
+            listed = ", ".join(sorted(known)) or "no setting"
+            raise DismaiError(
+                f"--set {name}: belongs to the training of {document.model}; sampling reads "
+                f"{listed}"
+            )
+    choice = document.choice.with_settings(settings)
+    open_model(choice)
+    return document.model_copy(update={"choice": choice})
 
 
 def sample_folder(

@@ -208,6 +208,7 @@ class GenerateMaker(Maker):
         seed: int,
         snapshot: str | None = None,
         label: str = "generated",
+        settings: dict[str, Any] | None = None,
     ) -> GeneratedSet | Response[Any]:
         """Sample.
 
@@ -223,9 +224,13 @@ class GenerateMaker(Maker):
             Weights of an earlier epoch, such as ``epoch-000100``.
         label : str
             What to call the set.
+        settings : dict, optional
+            Settings in whose place these stand: those that only sampling reads.
         """
         jobstore = current_jobstore()
         document = TrainedModelDoc.model_validate(trained)
+        choice = document.choice.with_settings(settings or {})
+        document = document.model_copy(update={"choice": choice})
         sizes, seeds = shards(n, self.shard_size, seed)
         if len(sizes) == 1:
             found = sample_stored(jobstore, document, n, seeds[0], snapshot)

@@ -19,7 +19,7 @@ from dismaiflow.errors import DismaiError, one_line
 from dismaiflow.models.base import GenerativeModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from importlib.metadata import EntryPoint
     from types import ModuleType
 
@@ -48,6 +48,15 @@ class ModelChoice(BaseModel):
     settings: dict[str, Any] = Field(default_factory=dict)
     command: dict[str, Any] | None = None
     file: str | None = None
+
+    def with_settings(self, settings: Mapping[str, Any]) -> ModelChoice:
+        """Return it with some settings changed."""
+        return self.model_copy(update={"settings": self.settings | dict(settings)})
+
+    def without_settings(self, names: Iterable[str]) -> ModelChoice:
+        """Return it without some settings."""
+        left = {key: value for key, value in self.settings.items() if key not in set(names)}
+        return self.model_copy(update={"settings": left})
 
 
 def choose(name: str, settings: Mapping[str, Any] | None = None) -> ModelChoice:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
 
 from dismaiflow.errors import DismaiError, first_problem
-from dismaiflow.potentials.cards import installed_versions
+from dismaiflow.potentials.cards import installed_versions, need_modules
 from dismaiflow.structures.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from dismaiflow.models.base import Budget, FitResult
+    from dismaiflow.models.base import Budget, FitResult, ModelCard, ModelData
     from dismaiflow.models.train.learner import Learner
+    from dismaiflow.structures.read import ReadStructures
+    from dismaiflow.structures.structure_set import StructureSet
 
 #: What sampling needs besides weights.
 MODEL_NAME = "model.json"
@@ -35,6 +38,13 @@ class TorchSettings(BaseModel):
         Passes through the training items.
     max_steps : int, optional
         Steps after which training ends, if the epochs are not over before.
+    max_train_seconds : float, optional
+        Time spent, in all launches together, after which training ends, s.
+    validation_interval : int, optional
+        Steps between validations; each epoch by default.
+    kept_weights : {"last", "smallest-validation-loss"}
+        Which weights sample: the last ones, or those of the smallest validation loss, as far as
+        there is a validation set.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     snapshot_epochs, snapshot_seconds : tuple
@@ -45,21 +55,27 @@ class TorchSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    #: What may change while a training goes on; models add what only sampling reads.
+    #: What only sampling reads; models add their own.
+    sampling: ClassVar[frozenset[str]] = frozenset({"sample_batch_size"})
+
+    #: What may change while a training goes on.
     free: ClassVar[frozenset[str]] = frozenset(
         {
             "epochs",
             "max_steps",
+            "max_train_seconds",
             "device",
             "snapshot_epochs",
             "snapshot_seconds",
-            "sample_batch_size",
         }
     )
 
     batch_size: PositiveInt
     epochs: PositiveInt
     max_steps: PositiveInt | None = None
+    max_train_seconds: PositiveFloat | None = None
+    validation_interval: PositiveInt | None = None
+    kept_weights: Literal["last", "smallest-validation-loss"] = "last"
     device: str = "auto"
     snapshot_epochs: tuple[PositiveInt, ...] = ()
     snapshot_seconds: tuple[float, ...] = ()
@@ -72,7 +88,11 @@ class TorchSettings(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the weights after a step, JSON-able."""
-        return self.model_dump(mode="json", exclude=set(self.free))
+        return self.model_dump(mode="json", exclude={*self.free, *self.sampling})
+
+    def sampled_by(self, other: Self) -> Self:
+        """Return these settings, of a training, with those of sampling from others."""
+        return self.model_copy(update=other.model_dump(include=set(self.sampling)))
 
 
 Settings = TypeVar("Settings", bound=TorchSettings)
@@ -102,6 +122,124 @@ def checked_settings(kind: type[Settings], model: str, values: Mapping[str, Any]
         if error.errors()[0]["type"] == "extra_forbidden":
             known = f"; known are {', '.join(kind.model_fields)}"
         raise DismaiError(f"{model}: setting {first_problem(error)}{known}") from None
+
+
+class TorchModel(ABC, Generic[Settings]):
+    """A generative model on torch, which is imported when it works.
+
+    Parameters
+    ----------
+    settings : Any
+        Fields of its settings that differ from their defaults.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    kind : type of TorchSettings
+        Class of its settings.
+    described : tuple of str
+        What a folder must hold in `MODEL_NAME` besides the settings.
+
+    Raises
+    ------
+    DismaiError
+        If a setting is unknown or wrong.
+    """
+
+    name: ClassVar[str]
+    kind: type[Settings]
+    described: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings: Settings = checked_settings(self.kind, self.name, settings)
+
+    @property
+    def sampling_settings(self) -> frozenset[str]:
+        """Settings that only sampling reads."""
+        return self.settings.sampling
+
+    def check_here(self) -> None:
+        """Refuse to work where torch or the device is missing.
+
+        Raises
+        ------
+        DismaiError
+            Which of them, and the mend.
+        """
+        self._device()
+
+    def fit(self, data: ModelData, folder: Path, *, seed: int, budget: Budget) -> FitResult:
+        """Train, or go on with a training; see `GenerativeModel.fit`.
+
+        Raises
+        ------
+        DismaiError
+            If torch is missing, the structures cannot be learned, or the folder belongs to another
+            training.
+        """
+        return self._train(data, folder, seed, budget, self._device())
+
+    def sample(self, folder: Path, n: int, *, seed: int) -> StructureSet | ReadStructures:
+        """Generate structures, with this instance's settings of sampling.
+
+        Parameters
+        ----------
+        folder : Path
+            A folder that `fit` has finished.
+        n : int
+            How many.
+        seed : int
+            Seed of all randomness; the same seed gives the same structures.
+
+        Raises
+        ------
+        DismaiError
+            If torch is missing, or the folder holds no such trained model.
+        """
+        device = self._device()
+        described = read_described(folder, self.name, self.described)
+        trained = checked_settings(self.kind, self.name, described["settings"])
+        return self._generate(folder, n, seed, trained.sampled_by(self.settings), described, device)
+
+    @abstractmethod
+    def card(self) -> ModelCard:
+        """Describe the model."""
+
+    @abstractmethod
+    def _train(
+        self, data: ModelData, folder: Path, seed: int, budget: Budget, device: str
+    ) -> FitResult:
+        """Do what `fit` does, on a device."""
+
+    @abstractmethod
+    def _generate(
+        self,
+        folder: Path,
+        n: int,
+        seed: int,
+        settings: Settings,
+        described: Mapping[str, Any],
+        device: str,
+    ) -> StructureSet | ReadStructures:
+        """Do what `sample` does, with settings of training and sampling."""
+
+    def _device(self) -> str:
+        """Return where to compute, if torch is there."""
+        need_modules(self.name, "models", "torch", kind="model")
+        from dismaiflow.potentials.devices import choose_device
+
+        return choose_device(self.settings.device)
+
+
+def data_facts(model: str, data: ModelData) -> dict[str, Any]:
+    """Return what a training is besides its settings, for `train_and_describe`."""
+    val = None if data.val is None or not len(data.val) else data.val
+    return {
+        "model": model,
+        "training_hash": data.train.content_hash,
+        "validation_hash": None if val is None else val.content_hash,
+    }
 
 
 def train_and_describe(
@@ -139,6 +277,9 @@ def train_and_describe(
         batch_size=settings.batch_size,
         epochs=settings.epochs,
         max_steps=settings.max_steps,
+        max_train_seconds=settings.max_train_seconds,
+        validate_steps=settings.validation_interval,
+        kept_weights=settings.kept_weights,
         snapshot_epochs=settings.snapshot_epochs,
         snapshot_seconds=settings.snapshot_seconds,
     )

@@ -13,10 +13,10 @@ from tests.models.cryingan.conftest import SMALL
 from dismaiflow.errors import DismaiError
 from dismaiflow.models.base import Budget, GenerativeModel, ModelData
 from dismaiflow.models.cryingan.augmentation import lattice_translations, translate
-from dismaiflow.models.cryingan.data import FixedCellData
 from dismaiflow.models.cryingan.learner import CryinGANLearner
 from dismaiflow.models.cryingan.model import CryinGAN
 from dismaiflow.models.cryingan.settings import CryinGANSettings, cryingan_settings
+from dismaiflow.models.data.fixed_cell import FixedCellData
 from dismaiflow.models.train.learner import Place
 from dismaiflow.models.train.randomness import generator
 from dismaiflow.structures.structure_set import StructureSet
@@ -24,7 +24,7 @@ from dismaiflow.systems import get_system
 
 
 def make_learner(structures, dtype=torch.float32, **settings):
-    data = FixedCellData.from_structures(structures)
+    data = FixedCellData.from_structures(structures, "cryingan")
     return CryinGANLearner(cryingan_settings(SMALL | settings), data, 0, dtype=dtype)
 
 
@@ -34,7 +34,7 @@ def test_atoms_are_grouped_by_species_as_they_first_appear(skew_cell):
     both = StructureSet.uniform(
         numbers, np.stack([fractions, 1 + fractions]) @ skew_cell, skew_cell
     )
-    data = FixedCellData.from_structures(both)
+    data = FixedCellData.from_structures(both, "cryingan")
     assert data.counts == (2, 1, 1)  # O, Li, Co
     np.testing.assert_array_equal(data.order, [0, 2, 1, 3])
     expected = [[0.1, 0.3, 0.2, 0.4], [0.2, 0.4, 0.3, 0.1]]
@@ -45,17 +45,17 @@ def test_other_compositions_and_cells_are_refused(structures, skew_cell):
     other = structures.numbers.copy()
     other[9:18] = [26] * 9
     with pytest.raises(DismaiError, match="training structure 1 is Fe9, structure 0 is"):
-        FixedCellData.from_structures(replace(structures, numbers=other))
+        FixedCellData.from_structures(replace(structures, numbers=other), "cryingan")
     cells = structures.cells.copy()
     cells[4, 2, 2] += 0.01
     with pytest.raises(DismaiError, match=r"cell of training structure 4 differs .* by 0\.01"):
-        FixedCellData.from_structures(replace(structures, cells=cells))
+        FixedCellData.from_structures(replace(structures, cells=cells), "cryingan")
     open_ends = structures.pbc.copy()
     open_ends[2, 2] = False
     with pytest.raises(DismaiError, match="structure 2 is not periodic"):
-        FixedCellData.from_structures(replace(structures, pbc=open_ends))
+        FixedCellData.from_structures(replace(structures, pbc=open_ends), "cryingan")
     with pytest.raises(DismaiError, match="no training structures"):
-        FixedCellData.from_structures(structures.select([]))
+        FixedCellData.from_structures(structures.select([]), "cryingan")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_each_item_is_a_structure_in_one_of_its_translations(structures):
     assert learner.n_items == 12 * 6
     real = learner.real(torch.arange(72), torch.Generator())
     fractions = real["coordinates"].view(12, 6, 9, 3).numpy()
-    data = FixedCellData.from_structures(structures)
+    data = FixedCellData.from_structures(structures, "cryingan")
     expected = [[x / 2, y / 3, 0] for x in range(2) for y in range(3)]
     apart = fractions - data.fractions[:, None] - np.array(expected)[:, None]
     np.testing.assert_allclose(apart, np.rint(apart), atol=1e-5)

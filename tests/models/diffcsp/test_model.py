@@ -13,8 +13,7 @@ from ase.build import bulk  # noqa: E402
 
 from dismaiflow.errors import DismaiError  # noqa: E402
 from dismaiflow.models.base import Budget, ModelData  # noqa: E402
-from dismaiflow.models.diffcsp.data import CrystalData  # noqa: E402
-from dismaiflow.models.diffcsp.generation import turned_like  # noqa: E402
+from dismaiflow.models.data.crystals import CrystalData, turned_like  # noqa: E402
 from dismaiflow.models.diffcsp.learner import NETWORK, DiffCSPLearner  # noqa: E402
 from dismaiflow.models.diffcsp.model import DiffCSP  # noqa: E402
 from dismaiflow.models.diffcsp.sampler import Crystals, Sampler  # noqa: E402
@@ -163,4 +162,4 @@ def test_structures_of_different_sizes_are_refused() -> None:
     small = StructureSet.uniform([[26]], np.zeros((1, 1, 3)), np.eye(3))
     both = StructureSet.concatenate([as_set(crystals(1, 0)), small])
     with pytest.raises(DismaiError, match="structures of 1, 32 atoms"):
-        CrystalData.from_structures(both)
+        CrystalData.from_structures(both, "diffcsp")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dismaiflow.models.cryingan.data import FACE
+from dismaiflow.models.data.fixed_cell import FACE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,8 +19,8 @@ from dismaiflow.models.train.randomness import generator as seeded_generator
 
 if TYPE_CHECKING:
     from dismaiflow.models.cryingan.critics import Critic, Inputs
-    from dismaiflow.models.cryingan.data import FixedCellData
     from dismaiflow.models.cryingan.settings import CryinGANSettings
+    from dismaiflow.models.data.fixed_cell import FixedCellData
 
 _Feature = Literal["coordinates", "bonds"]
 

@@ -8,17 +8,19 @@ import numpy as np
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.models.base import ModelCard
-from dismaiflow.models.cryingan.data import FixedCellData
-from dismaiflow.models.cryingan.settings import cryingan_settings
-from dismaiflow.models.torch_model import read_described, train_and_describe
-from dismaiflow.potentials.cards import need_modules
+from dismaiflow.models.cryingan.settings import CryinGANSettings
+from dismaiflow.models.data.fixed_cell import FixedCellData
+from dismaiflow.models.torch_model import (
+    TorchModel,
+    train_and_describe,
+)
 from dismaiflow.structures.structure_set import StructureSet
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from dismaiflow.models.base import Budget, FitResult, ModelData
-    from dismaiflow.models.cryingan.settings import CryinGANSettings
     from dismaiflow.systems import SystemSpec
 
 _NAME = "cryingan"
@@ -44,7 +46,7 @@ DEVIATIONS = (
 )
 
 
-class CryinGAN:
+class CryinGAN(TorchModel[CryinGANSettings]):
     """CryinGAN: a generative adversarial network of point clouds (paper, section 2.4).
 
     A generator makes fractional coordinates from noise; two critics, one of coordinates and one
@@ -62,25 +64,19 @@ class CryinGAN:
         If a setting is unknown or wrong.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        self.settings = cryingan_settings(settings)
+    name = _NAME
+    kind = CryinGANSettings
+    described = ("numbers", "order", "cell")
 
-    def fit(self, data: ModelData, folder: Path, *, seed: int, budget: Budget) -> FitResult:
-        """Train, or go on with a training; see `GenerativeModel.fit`.
-
-        Raises
-        ------
-        DismaiError
-            If torch is missing, the structures differ in composition or cell, or the folder
-            belongs to another training.
-        """
-        need_modules(_NAME, "models", "torch", kind="model")
+    def _train(
+        self, data: ModelData, folder: Path, seed: int, budget: Budget, device: str
+    ) -> FitResult:
+        """Train, or go on with a training."""
         from dismaiflow.models.cryingan.learner import CryinGANLearner
-        from dismaiflow.potentials.devices import choose_device
 
         settings = _with_translations(self.settings, data.spec)
-        fixed = FixedCellData.from_structures(data.train)
-        learner = CryinGANLearner(settings, fixed, seed, choose_device(settings.device))
+        fixed = FixedCellData.from_structures(data.train, "cryingan")
+        learner = CryinGANLearner(settings, fixed, seed, device)
         return train_and_describe(
             learner,
             learner.n_items,
@@ -96,33 +92,19 @@ class CryinGAN:
             },
         )
 
-    def sample(self, folder: Path, n: int, *, seed: int) -> StructureSet:
-        """Generate structures, in the atom order of the first training structure.
-
-        Parameters
-        ----------
-        folder : Path
-            A folder that `fit` has finished.
-        n : int
-            How many.
-        seed : int
-            Seed of all randomness; the same seed gives the same structures.
-
-        Raises
-        ------
-        DismaiError
-            If torch is missing, or the folder holds no trained CryinGAN.
-        """
-        need_modules(_NAME, "models", "torch", kind="model")
+    def _generate(
+        self,
+        folder: Path,
+        n: int,
+        seed: int,
+        settings: CryinGANSettings,
+        described: Mapping[str, Any],
+        device: str,
+    ) -> StructureSet:
+        """Generate structures, in the atom order of the first training structure."""
         from dismaiflow.models.cryingan.sampling import generate
-        from dismaiflow.potentials.devices import choose_device
 
-        described = read_described(folder, _NAME, ("numbers", "order", "cell"))
-        trained = cryingan_settings(described["settings"])
         order = np.array(described["order"])
-        options = {"sampling_mode", "sample_batch_size"}
-        settings = trained.model_copy(update=self.settings.model_dump(include=options))
-        device = choose_device(self.settings.device)
         grouped = generate(folder, settings, len(order), n, seed, device)
         fractions = np.empty_like(grouped)
         fractions[:, order] = grouped

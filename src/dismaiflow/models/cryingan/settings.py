@@ -72,7 +72,7 @@ class CryinGANSettings(TorchSettings):
         Whether generation normalises by the averages of the training (published) or by the batch.
     """
 
-    free: ClassVar[frozenset[str]] = TorchSettings.free | {"sampling_mode"}
+    sampling: ClassVar[frozenset[str]] = TorchSettings.sampling | {"sampling_mode"}
 
     batch_size: PositiveInt = 32
     epochs: PositiveInt = 100_000

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from dismaiflow.models.diffcsp.data import CrystalData
+from dismaiflow.models.data.crystals import CrystalData, turned_like
 from dismaiflow.models.diffcsp.diffusion import NoiseLevels
 from dismaiflow.models.diffcsp.learner import NETWORK, make_network
 from dismaiflow.models.diffcsp.sampler import Crystals, Sampler
@@ -17,8 +17,6 @@ from dismaiflow.structures.structure_set import StructureSet
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from dismaiflow.models.diffcsp.settings import DiffCSPSettings
 
@@ -69,7 +67,7 @@ def generate(
         Where to compute.
     """
     sampler = make_sampler(folder, settings, device)
-    known = CrystalData.from_structures(template, "template")
+    known = CrystalData.from_structures(template, "diffcsp", "template")
     rng = seeded_generator(seed, "sample")
     drawn = torch.randint(len(known), (n,), generator=rng).numpy()
     made = []
@@ -101,18 +99,3 @@ def generate(
         offsets=np.arange(n + 1, dtype=np.int64) * numbers.shape[1],
         ids=tuple(map(str, range(n))),
     )
-
-
-def turned_like(cells: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn cells, and mirror those that need it, to lie as others do (Kabsch).
-
-    The network knows a cell by its metric tensor alone, so that those it denoises come in any
-    orientation and handedness.
-
-    Parameters
-    ----------
-    cells, wanted : ndarray, shape (n, 3, 3)
-        Cell vectors as rows, Å.
-    """
-    left, _, right = np.linalg.svd(np.swapaxes(cells, 1, 2) @ wanted)
-    return np.asarray(cells @ (left @ right))

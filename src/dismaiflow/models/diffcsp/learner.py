@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,12 +9,13 @@ from torch.nn import functional
 
 from dismaiflow.models.diffcsp.diffusion import NoiseLevels, minus_wrapped_score
 from dismaiflow.models.diffcsp.network import CSPNet
+from dismaiflow.models.train.averages import averaged_copy, move_average
 from dismaiflow.models.train.devices import mixed_precision
 from dismaiflow.models.train.learner import Learner, Place
 from dismaiflow.models.train.randomness import seeded
 
 if TYPE_CHECKING:
-    from dismaiflow.models.diffcsp.data import CrystalData
+    from dismaiflow.models.data.crystals import CrystalData
     from dismaiflow.models.diffcsp.settings import DiffCSPSettings
 
 #: Name of the network whose weights sample.
@@ -64,8 +64,7 @@ class DiffCSPLearner(Learner):
         self.modules = {NETWORK: self._live}
         if settings.ema_decay:
             # What samples is the average; the network that learns is kept beside it.
-            self.modules = {NETWORK: copy.deepcopy(self._live), "live": self._live}
-            self.modules[NETWORK].requires_grad_(False)
+            self.modules = {NETWORK: averaged_copy(self._live), "live": self._live}
         optimizer = torch.optim.Adam(self._live.parameters(), settings.learning_rate)
         self.optimizers = {"adam": optimizer}
         self.schedulers = {
@@ -93,7 +92,7 @@ class DiffCSPLearner(Learner):
             torch.nn.utils.clip_grad_value_(self._live.parameters(), self.settings.gradient_clip)
         optimizer.step()
         if self.settings.ema_decay:
-            self._average()
+            move_average(self.modules[NETWORK], self._live, self.settings.ema_decay)
         return {name: loss.item() for name, loss in losses.items()}
 
     def validate(self, rng: torch.Generator) -> dict[str, float]:
@@ -152,14 +151,6 @@ class DiffCSPLearner(Learner):
             losses["lattice_loss"] = functional.mse_loss(found_cell.float(), noise)
             losses["loss"] = losses["loss"] + settings.lattice_cost * losses["lattice_loss"]
         return losses
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        """Move the averaged weights towards those that learn."""
-        share = 1 - self.settings.ema_decay
-        averaged = self.modules[NETWORK].parameters()
-        for slow, quick in zip(averaged, self._live.parameters(), strict=True):
-            slow.lerp_(quick, share)
 
 
 class _Tensors:

@@ -50,7 +50,7 @@ class DiffCSPSettings(TorchSettings):
         Whether the network computes in bfloat16 where torch thinks fit.
     """
 
-    free: ClassVar[frozenset[str]] = TorchSettings.free | {"step_size", "corrector_steps"}
+    sampling: ClassVar[frozenset[str]] = TorchSettings.sampling | {"step_size", "corrector_steps"}
 
     batch_size: PositiveInt = 4
     epochs: PositiveInt = 1000

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CHECKPOINT_NAME = "checkpoint.pt"
 
 #: Changes when what a checkpoint holds changes.
-_FORMAT = 1
+_FORMAT = 2
 
 #: Differences that a message lists at most.
 _LISTED = 5
@@ -81,6 +81,8 @@ class State:
         States of the learner's parts.
     extra : dict
         `Learner.extra_state`.
+    best : dict of str to dict
+        By the name of a network: see `dismaiflow.models.train.best`.
     random : dict
         See `dismaiflow.models.train.randomness.random_states`.
     """
@@ -100,6 +102,7 @@ class State:
     optimizers: dict[str, Any] = field(default_factory=dict)
     schedulers: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    best: dict[str, Any] = field(default_factory=dict)
     random: dict[str, Any] = field(default_factory=dict)
 
     def take(self, learner: Learner) -> None:

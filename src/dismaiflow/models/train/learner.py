@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import torch
 
 
@@ -51,6 +53,11 @@ class Learner(ABC):
     optimizers: dict[str, torch.optim.Optimizer]
     schedulers: dict[str, Any]
 
+    @property
+    def judged(self) -> Collection[str]:
+        """Networks on which the validation says something at this time; all by default."""
+        return self.modules
+
     @abstractmethod
     def step(self, batch: torch.Tensor, rng: torch.Generator, at: Place) -> dict[str, float]:
         """Learn from one batch.
@@ -84,7 +91,8 @@ class Learner(ABC):
         Returns
         -------
         dict of str to float
-            Losses by name; empty for a learner that has no validation.
+            Losses by name; empty for a learner that has no validation. ``loss`` is that by which
+            the best weights are told, of a network that has one ``NAME_loss``, its own.
         """
         return {}
 

@@ -15,6 +15,7 @@ import torch
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.models.base import Budget, FitResult
+from dismaiflow.models.train.best import give_best, keep_best
 from dismaiflow.models.train.checkpoint import (
     CHECKPOINT_NAME,
     Means,
@@ -28,7 +29,7 @@ from dismaiflow.models.train.curves import draw_curves
 from dismaiflow.models.train.devices import choose_device, device_of, device_title, repeatable
 from dismaiflow.models.train.learner import Learner, Place
 from dismaiflow.models.train.log import EPOCH, LOG_NAME, STEPS, TrainingLog
-from dismaiflow.models.train.plan import TrainPlan
+from dismaiflow.models.train.plan import SMALLEST, TrainPlan
 from dismaiflow.models.train.randomness import (
     epoch_order,
     generator,
@@ -89,7 +90,7 @@ def train(
     Returns
     -------
     FitResult
-        How far it came. The learner's networks are those of the end.
+        How far it came. The learner's networks are those that were kept.
 
     Raises
     ------
@@ -113,7 +114,7 @@ def _finished_before(learner: Learner, plan: TrainPlan, folder: Path, identity: 
     path = folder / WEIGHTS_NAME
     found = read_weights(path)
     check_identity(found["identity"], identity, path)
-    if not plan.complete(found["epoch"], found["step"]):
+    if not plan.complete(found["epoch"], found["step"], found["seconds"]):
         raise DismaiError(
             f"{path}: that training ended after {found['epoch']} epochs and cannot go on to "
             f"{plan.epochs}: train anew in another folder"
@@ -137,7 +138,11 @@ class _Run:
         self._log = TrainingLog(folder / LOG_NAME, state.log_rows, state.log_columns)
         self._seconds_before, self._began = state.seconds, time.monotonic()
         self._written, self._written_step = self._began, -1
-        report("training", min(state.epoch, plan.epochs), plan.epochs, "epochs")
+        # Trainings by steps have more epochs than they need.
+        if plan.max_steps is None:
+            report("training", min(state.epoch, plan.epochs), plan.epochs, "epochs")
+        else:
+            report("training", min(state.step, plan.max_steps), plan.max_steps, "steps")
 
     def _resume(self, identity: str) -> None:
         state = State.read(self._path)
@@ -153,7 +158,7 @@ class _Run:
         state, plan = self._state, self._plan
         self._take_snapshots()
         order = epoch_order(self._seed, state.epoch, plan.n_items)
-        while not plan.complete(state.epoch, state.step):
+        while not self._complete:
             self._step(order)
             if state.position == plan.n_batches:
                 self._end_epoch()
@@ -163,13 +168,18 @@ class _Run:
                 self._checkpoint()
             if budget.over:
                 break
-        finished = plan.complete(state.epoch, state.step)
+        finished = self._complete
         if self._written_step != state.step:
             self._checkpoint()
         if finished:
             draw_curves(self._folder)
             self._finish()
         return FitResult(finished, state.step, state.epoch, state.seconds, state.losses)
+
+    @property
+    def _complete(self) -> bool:
+        state = self._state
+        return self._plan.complete(state.epoch, state.step, state.seconds)
 
     def _step(self, order: torch.Tensor) -> None:
         state, plan = self._state, self._plan
@@ -184,20 +194,36 @@ class _Run:
         state.row_means.add(losses)
         state.seconds = self._seconds_before + time.monotonic() - self._began
         last = state.position == plan.n_batches
-        if not last and (state.position % plan.log_every == 0 or plan.complete(0, state.step)):
-            self._add_row(STEPS, _named("train", state.row_means.values()))
+        if plan.max_steps is not None:
+            report("training", 1, plan.max_steps, "steps")
+        elif last:
+            report("training", 1, plan.epochs, "epochs")
+        if last:  # the row of the epoch tells
+            return
+        val = self._validate() if plan.validates_step(state.step) else {}
+        if val or state.position % plan.log_every == 0 or self._complete:
+            self._add_row(STEPS, _named("train", state.row_means.values()) | _named("val", val))
 
     def _end_epoch(self) -> None:
         state, plan = self._state, self._plan
-        train, val = state.epoch_means.values(), {}
-        if plan.validate_every and (state.epoch + 1) % plan.validate_every == 0:
-            val = self._learner.validate(generator(self._seed, "validate"))
-            self._check(val, f"the validation of epoch {state.epoch + 1}")
+        train = state.epoch_means.values()
+        due = plan.validates_epoch(state.epoch + 1) or plan.validates_step(state.step)
+        val = self._validate() if due else {}
         self._learner.end_epoch(train, val)
         state.epoch, state.position, state.epoch_means = state.epoch + 1, 0, Means()
         state.seconds = self._seconds_before + time.monotonic() - self._began
         self._add_row(EPOCH, _named("train", train) | _named("val", val))
-        report("training", 1, plan.epochs, "epochs")
+
+    def _validate(self) -> dict[str, float]:
+        """Judge the networks, and keep them if they are the best so far."""
+        state = self._state
+        val = self._learner.validate(generator(self._seed, "validate"))
+        self._check(val, f"the validation after step {state.step}")
+        if self._plan.kept_weights == SMALLEST and "loss" in val:
+            for name in self._learner.judged:
+                judged = {name: self._learner.modules[name]}
+                keep_best(state.best, judged, val.get(f"{name}_loss", val["loss"]), state.step)
+        return val
 
     def _add_row(self, kind: str, losses: dict[str, float]) -> None:
         state = self._state
@@ -264,6 +290,7 @@ class _Run:
     def _finish(self) -> None:
         """Leave the weights; the checkpoint goes last, so that nothing is lost if this is cut."""
         state = self._state
+        give_best(state.best, self._learner.modules, self._path)
         self._write_weights(Snapshot(WEIGHTS_NAME, state.epoch, state.step, state.seconds))
         self._path.unlink()
 

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from dismaiflow.errors import DismaiError
 
+#: Weights that a training may keep.
+SMALLEST = "smallest-validation-loss"
+KEPT_WEIGHTS = ("last", SMALLEST)
+
 
 @dataclass(frozen=True)
 class TrainPlan:
@@ -23,8 +27,15 @@ class TrainPlan:
         Whether a last batch that is not full is left out.
     max_steps : int, optional
         Steps from the very beginning; the training is complete when epochs or steps are.
+    max_train_seconds : float, optional
+        Time spent, in all parts together, after which the training is complete, s.
     validate_every : int
         Epochs between validations; 0 for none.
+    validate_steps : int, optional
+        Steps between validations, instead of epochs.
+    kept_weights : str
+        One of `KEPT_WEIGHTS`: the last ones, or those of the smallest validation loss, as far as
+        there are validations.
     log_every : int
         Steps between the rows of the log within an epoch; each epoch has one row of its own.
     checkpoint_seconds : float
@@ -49,7 +60,10 @@ class TrainPlan:
     epochs: int
     drop_last: bool = False
     max_steps: int | None = None
+    max_train_seconds: float | None = None
     validate_every: int = 1
+    validate_steps: int | None = None
+    kept_weights: str = "last"
     log_every: int = 1000
     checkpoint_seconds: float = 300.0
     checkpoint_steps: int | None = None
@@ -61,10 +75,14 @@ class TrainPlan:
         for name in ("n_items", "batch_size", "epochs", "log_every"):
             if getattr(self, name) < 1:
                 raise DismaiError(f"{name} {getattr(self, name)}: must be at least 1")
-        for name in ("max_steps", "checkpoint_steps"):
+        for name in ("max_steps", "checkpoint_steps", "validate_steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise DismaiError(f"{name} {value}: must be at least 1, or left out")
+        if self.max_train_seconds is not None and self.max_train_seconds <= 0:
+            raise DismaiError(f"max_train_seconds {self.max_train_seconds}: must be above 0")
+        if self.kept_weights not in KEPT_WEIGHTS:
+            raise DismaiError(f"kept_weights {self.kept_weights}: use {' or '.join(KEPT_WEIGHTS)}")
         if self.validate_every < 0 or self.checkpoint_seconds < 0:
             raise DismaiError("validate_every and checkpoint_seconds: must not be negative")
         if not self.n_batches:
@@ -80,6 +98,19 @@ class TrainPlan:
             return self.n_items // self.batch_size
         return -(-self.n_items // self.batch_size)
 
-    def complete(self, epoch: int, step: int) -> bool:
-        """Whether nothing is left to do after so many epochs and steps."""
-        return epoch >= self.epochs or (self.max_steps is not None and step >= self.max_steps)
+    def complete(self, epoch: int, step: int, seconds: float) -> bool:
+        """Whether nothing is left to do after so many epochs and steps, and so much time."""
+        return (
+            epoch >= self.epochs
+            or (self.max_steps is not None and step >= self.max_steps)
+            or (self.max_train_seconds is not None and seconds >= self.max_train_seconds)
+        )
+
+    def validates_epoch(self, epoch: int) -> bool:
+        """Whether the validation follows on an epoch, counted from 1."""
+        every = 0 if self.validate_steps else self.validate_every
+        return every > 0 and epoch % every == 0
+
+    def validates_step(self, step: int) -> bool:
+        """Whether the validation follows on a step, counted from 1."""
+        return self.validate_steps is not None and step % self.validate_steps == 0

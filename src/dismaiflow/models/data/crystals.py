@@ -1,4 +1,4 @@
-"""Training structures as DiffCSP takes them."""
+"""Training structures of one number of atoms, in cells of their own."""
 
 from __future__ import annotations
 
@@ -37,8 +37,17 @@ class CrystalData:
     cells: NDArray[np.float64]
 
     @classmethod
-    def from_structures(cls, structures: StructureSet, what: str = "training set") -> CrystalData:
+    def from_structures(
+        cls, structures: StructureSet, model: str, what: str = "training set"
+    ) -> CrystalData:
         """Take over structures.
+
+        Parameters
+        ----------
+        structures : StructureSet
+            The structures.
+        model, what : str
+            Who asks, and what they are, for messages.
 
         Raises
         ------
@@ -46,11 +55,11 @@ class CrystalData:
             If there are none, their numbers of atoms differ, or one cannot be used.
         """
         if not len(structures):
-            raise DismaiError(f"diffcsp: the {what} holds no structures")
+            raise DismaiError(f"{model}: the {what} holds no structures")
         counts = sorted(set(structures.n_atoms.tolist()))
         if len(counts) > 1 or counts[0] == 0:
             raise DismaiError(
-                f"diffcsp: the {what} holds structures of {', '.join(map(str, counts))} atoms; all "
+                f"{model}: the {what} holds structures of {', '.join(map(str, counts))} atoms; all "
                 "must have the same number"
             )
         n, n_atoms = len(structures), counts[0]
@@ -58,15 +67,33 @@ class CrystalData:
         finite = np.isfinite(structures.positions).all() and np.isfinite(volumes).all()
         if not finite or volumes.min() < 1e-6:
             raise DismaiError(
-                f"diffcsp: the {what} holds a coordinate that is not finite, or a cell without "
+                f"{model}: the {what} holds a coordinate that is not finite, or a cell without "
                 "volume; mend the dataset"
             )
         numbers = structures.numbers.reshape(n, n_atoms).astype(np.int64)
         if numbers.max() > _HEAVIEST:
-            raise DismaiError(f"diffcsp: the {what} holds element {numbers.max()}; 100 is the last")
+            raise DismaiError(f"{model}: the {what} holds element {numbers.max()}; 100 is the last")
         places = structures.positions.reshape(n, n_atoms, 3)
         fractions = places @ np.linalg.inv(structures.cells)
         return cls(fractions % 1.0, numbers, structures.cells.copy())
 
     def __len__(self) -> int:
         return len(self.fractions)
+
+
+def turned_like(cells: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn cells, and mirror those that need it, to lie as others do (Kabsch).
+
+    Networks know a cell by its metric tensor alone, so that those they make come in any
+    orientation and handedness.
+
+    Parameters
+    ----------
+    cells, wanted : ndarray, shape (n, 3, 3)
+        Cell vectors as rows, Å. Those that are not finite stay as they are.
+    """
+    turned = cells.copy()
+    good = np.isfinite(cells).all((1, 2))
+    left, _, right = np.linalg.svd(np.swapaxes(cells[good], 1, 2) @ wanted[good])
+    turned[good] = cells[good] @ (left @ right)
+    return turned

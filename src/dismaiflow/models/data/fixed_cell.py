@@ -49,8 +49,15 @@ class FixedCellData:
     cell: NDArray[np.float64]
 
     @classmethod
-    def from_structures(cls, structures: StructureSet) -> FixedCellData:
+    def from_structures(cls, structures: StructureSet, model: str) -> FixedCellData:
         """Group the atoms of training structures.
+
+        Parameters
+        ----------
+        structures : StructureSet
+            The structures.
+        model : str
+            Who asks, for messages.
 
         Raises
         ------
@@ -58,8 +65,8 @@ class FixedCellData:
             If they do not share composition and cell, or are not periodic in all directions.
         """
         if len(structures) == 0:
-            raise DismaiError("cryingan: there are no training structures")
-        _check_alike(structures)
+            raise DismaiError(f"{model}: there are no training structures")
+        _check_alike(structures, model)
         n = len(structures)
         numbers = structures.numbers.reshape(n, -1)
         species, first, counts = np.unique(numbers[0], return_index=True, return_counts=True)
@@ -79,24 +86,24 @@ class FixedCellData:
         )
 
 
-def _check_alike(structures: StructureSet) -> None:
+def _check_alike(structures: StructureSet, model: str) -> None:
     """Refuse structures that differ in more than the places of their atoms."""
     if not structures.pbc.all():
         index = int(np.argmin(structures.pbc.all(axis=1)))
         raise DismaiError(
-            f"cryingan: training structure {index} is not periodic in all directions, which the "
+            f"{model}: training structure {index} is not periodic in all directions, which the "
             "bond distances presuppose: set pbc, with enough vacuum in the cell"
         )
     for index in range(len(structures)):
         if structures.formula(index) != structures.formula(0):
             raise DismaiError(
-                f"cryingan: training structure {index} is {structures.formula(index)}, structure 0 "
+                f"{model}: training structure {index} is {structures.formula(index)}, structure 0 "
                 f"is {structures.formula(0)}: the model needs one composition for all"
             )
     apart = np.abs(structures.cells - structures.cells[0]).max(axis=(1, 2))
     worst = int(np.argmax(apart))
     if apart[worst] > _SAME_CELL:
         raise DismaiError(
-            f"cryingan: the cell of training structure {worst} differs from that of structure 0 by "
+            f"{model}: the cell of training structure {worst} differs from that of structure 0 by "
             f"{apart[worst]:.3g} Å: the model needs one cell for all"
         )

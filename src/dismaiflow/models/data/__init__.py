@@ -1,0 +1,1 @@
+"""Training structures as the models on torch take them."""
