@@ -1,0 +1,1 @@
+"""Gaussian diffusion of images, as UniMat and CrysTens are trained and sampled."""
