@@ -1,0 +1,1 @@
+"""UniMat: diffusion of videos, a frame for each atom."""
