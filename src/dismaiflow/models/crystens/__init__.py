@@ -1,0 +1,1 @@
+"""CrysTens: a cascade of diffusion models on images of pair differences."""
