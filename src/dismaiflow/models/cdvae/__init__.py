@@ -1,0 +1,1 @@
+"""CDVAE: a variational autoencoder of crystals whose decoder removes noise from positions."""
