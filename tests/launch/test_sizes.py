@@ -76,6 +76,7 @@ def test_sizes_of_a_run_of_the_papers_size(bench: Bench) -> None:
     check(largest(bench))
 
 
+@pytest.mark.slow
 def test_sizes_where_every_chunk_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """No copy of a failed parent gets into a spec; the score is there, whole after a retry."""
 

@@ -252,5 +252,5 @@ def test_what_there_is_not_is_told() -> None:
         given("rattled", INTERFACE)
     with pytest.raises(DismaiError, match=r"^--size large: diffcsp has paper, lattice, small$"):
         given("diffcsp", INTERFACE, "large")
-    with pytest.raises(DismaiError, match=r"^--size alignment: cdvae has paper$"):
+    with pytest.raises(DismaiError, match=r"^--size alignment: cdvae has paper, small$"):
         given("cdvae", INTERFACE, "alignment")
