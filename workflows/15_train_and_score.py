@@ -1,13 +1,14 @@
-"""Train a model with three seeds on a dataset, sample each instance, and score them as one row.
+"""Train models with three seeds on a dataset, sample each instance, and score them: a row each.
 
     python workflows/15_train_and_score.py MODEL DATASET_FOLDER [--out FOLDER] [--seeds N] [--n N]
                                            [--size paper|small] [--set KEY=VALUE ...]
                                            [--potential P] [--max-seconds S] [--submit]
 
 MODEL is a registered name (`dismai models list`), `module:Class`, `FILE.py:Class` or a YAML file
-with two command lines. With `--submit` trainings and samplings run on workers of category gpu, if
-the model asks for one, and the rest on cpu; a training that `--max-seconds` ends puts itself into
-the queue again. Interfaces and amorphous systems need a potential that relaxes what is generated.
+with two command lines; several with commas between; or `all`, the five models of the paper. With
+`--submit` trainings and samplings run on workers of category gpu, if the model asks for one, and
+the rest on cpu; a training that `--max-seconds` ends puts itself into the queue again. Interfaces
+and amorphous systems need a potential that relaxes what is generated.
 
     dismai dataset alloy-1500K-wide --n 100 --out data
     python workflows/15_train_and_score.py random-occupancy data/alloy-1500K-wide --n 100
@@ -24,10 +25,9 @@ from dismaiflow.benchmark.question import card_controls
 from dismaiflow.benchmark.schemas import ScoreDoc
 from dismaiflow.campaigns.study import StudyMaker
 from dismaiflow.campaigns.study_schemas import StudyDoc
-from dismaiflow.campaigns.study_variants import plain_variant
+from dismaiflow.campaigns.study_variants import model_variants
 from dismaiflow.errors import DismaiError
 from dismaiflow.launch.places import work_place
-from dismaiflow.models.choosing import choose_model
 from dismaiflow.models.jobs import TrainModelMaker
 from dismaiflow.potentials.names import open_potential
 from dismaiflow.potentials.store import put_potential
@@ -42,8 +42,8 @@ def main(asked: argparse.Namespace) -> None:
     """Build the flow, run or submit it, and write the row."""
     dataset = open_dataset(asked.dataset)
     spec = get_system(dataset.card.system)
-    choice = choose_model(asked.model, spec, asked.size, asked.settings)
-    changed = [*([] if asked.size == "paper" else [asked.size]), *(asked.settings or [])]
+    settings, is_alloy = asked.settings or [], spec.kind == "alloy"
+    models = model_variants(asked.model, spec, asked.size, settings, own_alignments=is_alloy)
     maker = StudyMaker(
         n=asked.n,
         n_seeds=asked.seeds,
@@ -58,7 +58,7 @@ def main(asked: argparse.Namespace) -> None:
         flow = maker.make(
             spec,
             store_dataset(place.store, dataset),
-            [plain_variant(choice, changed)],
+            models,
             seed=asked.seed,
             controls=card_controls(dataset.card),
             potential=potential,
@@ -72,6 +72,7 @@ def main(asked: argparse.Namespace) -> None:
         }
         export_study(place.store, study, scores, asked.out / "study", datasets=[dataset.card])
     for row in study.rows:
+        print(row.label)
         for name, metric in row.metrics.items():
             print(f"{name}: {metric.value} ({metric.min}, {metric.max})")
         print(row.learning["text"])

@@ -75,7 +75,7 @@ def variants(asked: argparse.Namespace, choice: ModelChoice) -> list[Variant]:
         epochs = choice.settings["epochs"]
         return progress_variants(choice, [max(1, round(part * epochs)) for part in PARTS])
     both = scan_variants(choice, "bond_loss_weight", [0.0, choice.settings["bond_loss_weight"]])
-    return equal_time_variants({one.label: one.choice for one in both}, asked.equal_time)
+    return equal_time_variants(both, asked.equal_time)
 
 
 def main(asked: argparse.Namespace) -> None:

@@ -89,3 +89,28 @@ def test_without_controls() -> None:
     assert (verdict.shown, verdict.against, verdict.knowing) == (False, {}, {})
     assert "no control that has seen no positions" in verdict.text
     assert "random-occupancy was not scored" in verdict.text
+
+
+def test_a_model_whose_atoms_have_collapsed() -> None:
+    """Its distances are small, and more pairs are too close than of atoms anywhere."""
+    shown = learning_verdict(alloy(0.05), CONTROLS, "alloy", close_pairs=(9.0, 10.0))
+    assert shown.shown
+    crowded = learning_verdict(alloy(0.05), CONTROLS, "alloy", close_pairs=(75.9, 9.7))
+    assert not crowded.shown
+    assert crowded.text.startswith(NOT_SHOWN)
+    assert "75.9" in crowded.text
+    assert "9.7" in crowded.text
+    # What it does to the other controls is said all the same.
+    assert "random-occupancy" in crowded.text
+
+
+def test_structures_that_were_scored_as_generated() -> None:
+    """Without relaxation collapsed structures do not fail: their close pairs have to be known."""
+    metrics: dict[str, Metric | float | None] = {"d_all": 0.1, "percent_failed": 0.0}
+    controls = {"uniform-random": {"d_all": 0.5, "percent_failed": 0.0}}
+    assert learning_verdict(metrics, controls, "interface").shown
+    unknown = learning_verdict(metrics, controls, "interface", as_generated=True)
+    assert not unknown.shown
+    assert "scored as generated" in unknown.text
+    known = learning_verdict(metrics, controls, "interface", (1.0, 2.0), as_generated=True)
+    assert known.shown

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from dismaiflow.benchmark.findings import RelaxationSummary
 from dismaiflow.benchmark.learning import LATTICE_CONTROL, learning_verdict
 from dismaiflow.benchmark.published import MODELS, PAPER, published_systems, published_table
 from dismaiflow.benchmark.schemas import Metric
@@ -37,6 +38,9 @@ PUBLISHED = "published"
 CONTROL_MODELS = tuple(
     model.name for model in (*CONTROLS, RandomSeparated, RandomGrid, RandomGeneration)
 )
+
+#: Where a score says how its structures relaxed.
+_RELAXATION = "output.findings.relaxations.generated"
 
 Kind = Literal["published", "control", "own"]
 
@@ -65,6 +69,7 @@ _FIELDS = (
     "controls",
     "potential",
     "potential_hash",
+    "relaxation",
 )
 
 
@@ -104,6 +109,9 @@ class LeaderboardRow(BaseModel):
     date: str | None = Field(None, description="of the score, UTC")
     score: str | None = Field(None, description="uuid of the score, or of that beside which")
     source: str | None = Field(None, description="published table")
+    relaxation: RelaxationSummary | None = Field(
+        None, description="of own models: steps and energies of Tables S2 and S3"
+    )
     learning: Learning | None = Field(None, description="of own models: `shown`, `text`")
 
     def values(self) -> dict[str, float | None]:
@@ -125,7 +133,7 @@ class LeaderboardScoresBuilder(DocumentRowBuilder):
 
     def fields(self, kind: str) -> tuple[str, ...]:
         """Return the paths that these rows are made from."""
-        return (*super().fields(kind), "output.controls")
+        return (*super().fields(kind), "output.controls", _RELAXATION)
 
     def make(self, kind: str, values: dict[str, Any]) -> dict[str, Any]:
         """Make the row of a score, with its potential and the scores of its controls."""
@@ -135,6 +143,7 @@ class LeaderboardScoresBuilder(DocumentRowBuilder):
             "controls": controls,
             "potential": potential.get("name"),
             "potential_hash": potential.get("hash"),
+            "relaxation": values[_RELAXATION],
         }
 
 
@@ -283,7 +292,8 @@ def _score_row(score: dict[str, Any]) -> LeaderboardRow:
         n_generated=score["n_generated"],
         n_scored=score["n_scored"],
         n_runs=max(1, len(score["generated_hashes"] or [])),
-        learning=None if is_control else _learning(metrics, score["controls"] or {}),
+        relaxation=score["relaxation"],
+        learning=None if is_control else _learning(score, metrics),
     )
 
 
@@ -310,8 +320,11 @@ def _common(score: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _learning(metrics: dict[str, Metric], controls: dict[str, dict[str, float | None]]) -> Learning:
+def _learning(score: dict[str, Any], metrics: dict[str, Metric]) -> Learning:
+    controls = score["controls"] or {}
     # the documents of scores do not say the kind of their system
     kind = "alloy" if "d_cluster" in metrics or LATTICE_CONTROL in controls else ""
-    verdict = learning_verdict(metrics, controls, kind)
+    verdict = learning_verdict(
+        metrics, controls, kind, as_generated=not kind and not score["potential"]
+    )
     return Learning(shown=verdict.shown, text=verdict.text)

@@ -26,7 +26,8 @@ NOT_SHOWN = "not shown to learn"
 #: The rule in one sentence, for captions.
 LEARNING_RULE = (
     "shown to learn: every distance lies below those of the controls that have seen no training "
-    "positions, at the upper end of its interval too, no more structures fail, and at most half do"
+    "positions, at the upper end of its interval too, no more structures fail and at most half do, "
+    "and no more pairs of atoms are too close than among atoms anywhere in the cell"
 )
 
 _FAILED = "percent_failed"
@@ -63,6 +64,8 @@ def learning_verdict(
     metrics: Mapping[str, Metric | float | None],
     controls: Mapping[str, Mapping[str, float | None]],
     kind: str,
+    close_pairs: tuple[float, float] | None = None,
+    as_generated: bool = False,
 ) -> LearningVerdict:
     """Tell whether a model is shown to have learned in generation.
 
@@ -81,6 +84,12 @@ def learning_verdict(
     kind : str
         Kind of the system. For an alloy the text always speaks of random occupancy, which beats
         every published model at 1500 K.
+    close_pairs : tuple of float, optional
+        Mean number of pairs of atoms of a structure that are too close, and the number that atoms
+        anywhere in the cell have. A model with more has collapsed, whatever its distances.
+    as_generated : bool
+        Whether structures without a lattice were scored without being relaxed. Collapsed ones do
+        not fail then, so that the number of close pairs has to be known.
 
     Returns
     -------
@@ -98,7 +107,23 @@ def learning_verdict(
     against = {name: won for name, won in beaten.items() if name in BLIND_CONTROLS}
     knowing = {name: won for name, won in beaten.items() if name not in BLIND_CONTROLS}
     shown = bool(against) and all(against.values())
-    return LearningVerdict(shown, against, knowing, _text(shown, against, knowing, kind))
+    doubt = _doubt(close_pairs, as_generated) if shown else ""
+    text = _text(shown, against, knowing, kind, doubt)
+    return LearningVerdict(shown and not doubt, against, knowing, text)
+
+
+def _doubt(close_pairs: tuple[float, float] | None, as_generated: bool) -> str:
+    """Say why distances that beat the controls show nothing; empty if they do."""
+    if close_pairs is None:
+        how = "the structures were scored as generated, and how many atoms are too close was not"
+        return f"{how} counted" if as_generated else ""
+    found, expected = close_pairs
+    if found <= expected:
+        return ""
+    return (
+        f"{found:.3g} pairs of atoms of a structure are too close, of atoms anywhere in the cell "
+        f"{expected:.3g}"
+    )
 
 
 def _below(metric: Metric | float | None, control: float | None) -> bool:
@@ -131,10 +156,14 @@ def _plain(metric: Metric | float | None) -> float | None:
     return metric.value if isinstance(metric, Metric) else metric
 
 
-def _text(shown: bool, against: dict[str, bool], knowing: dict[str, bool], kind: str) -> str:
+def _text(
+    shown: bool, against: dict[str, bool], knowing: dict[str, bool], kind: str, doubt: str
+) -> str:
     """Say which controls are beaten."""
     if not against:
         text = f"{NOT_SHOWN}: no control that has seen no positions was scored beside it"
+    elif doubt:
+        text = f"{NOT_SHOWN}: {doubt}"
     elif shown:
         text = f"shown to learn: beats {', '.join(against)}"
     else:

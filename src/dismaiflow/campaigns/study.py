@@ -43,7 +43,8 @@ _MAX_SEED = 2**63
 class StudyMaker(Maker):
     """Train, sample and score one or several models on a dataset.
 
-    Variants that differ in nothing but the snapshot share their trainings.
+    Variants that differ in nothing but the snapshot, or in settings that only sampling reads, share
+    their trainings.
 
     Parameters
     ----------
@@ -122,8 +123,8 @@ class StudyMaker(Maker):
         steps = _Steps(self, whole, dataset, seeds)
         rows = [steps.row(variant, own_cells) for variant in variants]
         scores = [
-            self._score(whole, chosen, dataset, row, controls, potential, relaxed, own_cells)
-            for row in rows
+            self._score(whole, by, dataset, row, controls, potential, relaxed, own_cells)
+            for row, by in zip(rows, variant_protocols(chosen, variants), strict=True)
         ]
         last = collect_study(
             whole,
@@ -258,6 +259,26 @@ class DatasetStudyMaker(Maker):
         )
 
 
+def variant_protocols(
+    protocol: ScoringProtocol, variants: Sequence[Variant]
+) -> list[ScoringProtocol]:
+    """Return the protocol by which each variant is scored.
+
+    Parameters
+    ----------
+    protocol : ScoringProtocol
+        That of the study.
+    variants : sequence of Variant
+        Of which some may be aligned in ways of their own.
+    """
+    return [
+        protocol
+        if variant.alignment is None
+        else ScoringProtocol(name=protocol.name, alignment=variant.alignment)
+        for variant in variants
+    ]
+
+
 def study_seeds(seed: int, n: int) -> list[int]:
     """Return the seeds of the instances; the first ones stay when more are asked for."""
     children = np.random.SeedSequence(seed).spawn(n)
@@ -289,12 +310,13 @@ class _Steps:
 
     def row(self, variant: Variant, own_cells: bool) -> _Row:
         model = open_model(variant.choice)
-        trained = self._trained(variant, model)
+        sampling = _sampling_settings(model)
+        trained = self._trained(variant, model, sampling)
         generated, checks = [], []
         for number, (seed, one) in enumerate(zip(self.seeds, trained, strict=True)):
             label = f"{variant.label} {number}"
             job = self.maker.generate_maker.make(
-                one, self.maker.n, seed, variant.snapshot, f"{variant.label}-{number}"
+                one, self.maker.n, seed, variant.snapshot, f"{variant.label}-{number}", sampling
             )
             job.name = f"{self.maker.generate_maker.name} {label}"
             check = self.maker.check_maker.make(job.output, self.dataset, own_cells)
@@ -304,12 +326,14 @@ class _Steps:
             checks.append(check.output)
         card = model.card()
         named = variant.label.startswith(card.name)
-        name = variant.label if named else f"{card.name} {variant.label}"
+        name = variant.name or (variant.label if named else f"{card.name} {variant.label}")
         return _Row(variant.label, name, card.is_control, trained, generated, checks)
 
-    def _trained(self, variant: Variant, model: GenerativeModel) -> list[Any]:
-        """Return the trained instances, those of an earlier variant if the model is the same."""
-        key = variant.choice.model_dump_json()
+    def _trained(
+        self, variant: Variant, model: GenerativeModel, sampling: Mapping[str, Any]
+    ) -> list[Any]:
+        """Return the trained instances, those of an earlier variant if training is the same."""
+        key = variant.choice.without_settings(sampling).model_dump_json()
         if key not in self._known:
             found = []
             for number, seed in enumerate(self.seeds):
@@ -319,6 +343,16 @@ class _Steps:
                 found.append(job.output)
             self._known[key] = found
         return self._known[key]
+
+
+def _sampling_settings(model: GenerativeModel) -> dict[str, Any]:
+    """Return the settings that only sampling reads, of a model that names them.
+
+    Defaults are among them: the instance that is sampled may have been trained for another variant.
+    """
+    names: frozenset[str] = getattr(model, "sampling_settings", frozenset())
+    settings = model.card().settings
+    return {name: settings[name] for name in sorted(names) if name in settings}
 
 
 def _check(variants: Sequence[Variant], n: int, n_seeds: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -89,6 +90,7 @@ class CheckSampleMaker(Maker):
             reasons=checked.reasons,
             close_pairs=float(counts.mean()) if len(counts) else None,
             percent_with_close_pairs=100.0 * float((counts > 0).mean()) if len(counts) else None,
+            random_close_pairs=random_close_pairs(like, self.close_distance),
             close_distance=self.close_distance,
         )
 
@@ -99,6 +101,19 @@ def _close_pairs(found: ReadStructures, expected: Expectation, distance: float) 
         if find_problem(found.structures, i, expected) is None:
             yield count_close_pairs(atoms.positions, atoms.cell.array, distance)
         report("check sample", 1, len(found.structures), "structures")
+
+
+def random_close_pairs(like: Expectation, distance: float) -> float | None:
+    """Return the mean number of close pairs of atoms that stand anywhere in the cell.
+
+    Each of the N (N - 1) / 2 pairs is close with the probability (4/3) π r³ / V, which takes the
+    sphere to fit into the cell.
+    """
+    if like.cell is None:
+        return None
+    n_atoms = sum(like.composition.values())
+    volume = abs(float(np.linalg.det(like.cell)))
+    return n_atoms * (n_atoms - 1) / 2 * 4 / 3 * math.pi * distance**3 / volume
 
 
 def count_close_pairs(

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, Field
 
+from dismaiflow.benchmark.findings import RelaxationSummary
 from dismaiflow.benchmark.learning import learning_verdict
+from dismaiflow.benchmark.protocol import Alignment
 from dismaiflow.benchmark.schemas import Metric, ScoreDoc
 from dismaiflow.models.registry import ModelChoice
 from dismaiflow.models.schemas import TrainedModelDoc
@@ -37,11 +39,17 @@ class Variant(BaseModel):
         The model and its settings.
     snapshot : str, optional
         Weights of an earlier epoch, such as ``epoch-000100``; the last ones by default.
+    name : str
+        Under which its score is listed; by default the label, after the name of the model.
+    alignment : str, optional
+        How its structures of alloys are aligned; as the study's by default.
     """
 
     label: str
     choice: ModelChoice
     snapshot: str | None = None
+    name: str = ""
+    alignment: Alignment | None = None
 
 
 class SampleCheck(BaseModel):
@@ -57,6 +65,8 @@ class SampleCheck(BaseModel):
         Mean number of pairs of atoms at most ``close_distance`` apart (Fig. S12 of the SI).
     percent_with_close_pairs : float or None
         Structures that have any, per cent.
+    random_close_pairs : float or None
+        Mean number of such pairs of as many atoms anywhere in the training cell.
     close_distance : float
         Å.
     """
@@ -66,6 +76,7 @@ class SampleCheck(BaseModel):
     reasons: dict[str, int] = Field(default_factory=dict)
     close_pairs: float | None = None
     percent_with_close_pairs: float | None = None
+    random_close_pairs: float | None = None
     close_distance: float
 
 
@@ -155,6 +166,10 @@ class StudyRow(BaseModel):
         Mean normalised interface energy, J/m^2, and the share at or below the cut (Figs. 7, S26).
     close_pairs : float or None
         Mean over the instances (Fig. S12).
+    relaxation : RelaxationSummary or None
+        How the generated structures relaxed (Tables S2 and S3).
+    protocol : str
+        By which it was scored; empty without a score.
     learning : dict
         `LearningVerdict` beside the controls of the score.
     comparable : bool
@@ -178,6 +193,8 @@ class StudyRow(BaseModel):
     interface_energy: float | None = None
     percent_low: float | None = None
     close_pairs: float | None = None
+    relaxation: RelaxationSummary | None = None
+    protocol: str = ""
     learning: dict[str, Any] = Field(default_factory=dict)
     comparable: bool = False
     why_not: str | None = None
@@ -214,10 +231,15 @@ class StudyRow(BaseModel):
         )
         if score is None:
             return row
-        update = _of_score(score, kind)
+        update = _of_score(score, kind, runs)
         if row.is_control:
             update["learning"] = {"shown": False, "text": CONTROL_TEXT}
         return row.model_copy(update=update)
+
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether its instances were trained on something else than processors."""
+        return any(run.device not in ("", "cpu") for run in self.runs)
 
 
 class StudyDoc(BaseModel):
@@ -228,7 +250,7 @@ class StudyDoc(BaseModel):
     system, system_kind : str
         The system.
     protocol : str
-        By which it was scored.
+        By which it was scored, but for rows with an alignment of their own.
     dataset_hash : str
         Content hash of the training set.
     n : int
@@ -250,10 +272,19 @@ class StudyDoc(BaseModel):
     versions: dict[str, str] = Field(default_factory=package_versions)
 
 
-def _of_score(score: ScoreDoc, kind: str) -> dict[str, Any]:
+def _of_score(score: ScoreDoc, kind: str, runs: Sequence[SeedRun]) -> dict[str, Any]:
     """Return the fields of a row that its score tells."""
-    verdict = learning_verdict(score.metrics, score.controls, kind)
+    pairs = [
+        (run.check.close_pairs, run.check.random_close_pairs)
+        for run in runs
+        if run.check is not None
+        and run.check.close_pairs is not None
+        and run.check.random_close_pairs is not None
+    ]
+    found_pairs = (float(np.mean([one for one, _ in pairs])), pairs[0][1]) if pairs else None
+    verdict = learning_verdict(score.metrics, score.controls, kind, found_pairs)
     found: dict[str, Any] = {
+        "protocol": score.protocol.key,
         "metrics": score.metrics,
         "n_generated": score.n_generated,
         "n_scored": score.n_scored,
@@ -265,6 +296,7 @@ def _of_score(score: ScoreDoc, kind: str) -> dict[str, Any]:
     if relaxations is not None and relaxations.generated is not None:
         summary = relaxations.generated
         unconverged = summary.by_status.get(_UNCONVERGED, 0)
+        found["relaxation"] = summary
         found["percent_unconverged"] = 100.0 * unconverged / max(summary.n_structures, 1)
     energies = score.findings.interface_energies
     if energies is not None:

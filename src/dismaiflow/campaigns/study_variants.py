@@ -6,18 +6,67 @@ from typing import TYPE_CHECKING, Any
 
 from dismaiflow.campaigns.study_schemas import Variant
 from dismaiflow.errors import DismaiError
+from dismaiflow.models.choosing import choose_model, model_names, settings_of
+from dismaiflow.models.presets import PAPER, alignment_of, has_preset
 from dismaiflow.models.registry import open_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dismaiflow.models.registry import ModelChoice
+    from dismaiflow.systems import SystemSpec
 
 #: Setting in which models that can be looked at during their training name the epochs.
 SNAPSHOT_SETTING = "snapshot_epochs"
 
-#: The same for seconds of training.
-SECONDS_SETTING = "snapshot_seconds"
+#: Settings that make no other model.
+_NOT_THE_MODEL = ("device", "sample_batch_size", SNAPSHOT_SETTING)
+
+#: Settings of a training that ends when its time is spent, however many steps that gives.
+_TIME_SETTING, _ENDLESS = "max_train_seconds", {"max_steps": None, "epochs": 10**9}
+
+
+def model_variants(
+    models: str,
+    spec: SystemSpec,
+    size: str = PAPER,
+    settings: Sequence[str] = (),
+    own_alignments: bool = False,
+) -> list[Variant]:
+    """Return one model, or several to be compared with each other (Tables 1 to 3).
+
+    Parameters
+    ----------
+    models : str
+        A model, several with commas between, or ``all`` for those of the paper.
+    spec : SystemSpec
+        The system, which decides the settings of the paper's models.
+    size : str
+        Preset of these.
+    settings : sequence of str
+        ``KEY=VALUE`` for all, ``MODEL.KEY=VALUE`` for one. What is changed becomes part of the
+        label, so that scores are not taken for those of the paper's model.
+    own_alignments : bool
+        Whether structures of each model are aligned with an alloy's lattice as its published
+        script does.
+
+    Raises
+    ------
+    DismaiError
+        If a model is unknown, named twice, or does not take a setting.
+    """
+    names = model_names(models)
+    found = []
+    for name in names:
+        own = settings_of(name, names, settings)
+        # The sizes are those of presets, which own models beside the paper's do not have.
+        sized = size if has_preset(name) or len(names) == 1 else PAPER
+        choice = choose_model(name, spec, sized, own)
+        changed = [text for text in own if text.partition("=")[0] not in _NOT_THE_MODEL]
+        variant = plain_variant(choice, [*([] if sized == PAPER else [sized]), *changed])
+        alignment = alignment_of(name) if own_alignments else None
+        found.append(variant.model_copy(update={"alignment": alignment}))
+    return found
 
 
 def plain_variant(choice: ModelChoice, changed: Sequence[str] = ()) -> Variant:
@@ -71,7 +120,8 @@ def progress_variants(choice: ModelChoice, epochs: Sequence[int]) -> list[Varian
     wanted = sorted(set(epochs))
     if not wanted or wanted[0] < 1:
         raise DismaiError(f"epochs are whole numbers from 1, got {list(epochs)}")
-    last, most = choice.settings.get("epochs"), choice.settings.get("max_steps")
+    settings = open_model(choice).card().settings | choice.settings
+    last, most = settings.get("epochs"), settings.get("max_steps")
     if most is not None or (last is not None and wanted[-1] > last):
         limit = f"max_steps={most}" if most is not None else f"epochs={last}"
         raise DismaiError(
@@ -81,21 +131,36 @@ def progress_variants(choice: ModelChoice, epochs: Sequence[int]) -> list[Varian
     return _snapshots(choice, SNAPSHOT_SETTING, {f"epoch-{n:06d}": n for n in wanted})
 
 
-def equal_time_variants(choices: Mapping[str, ModelChoice], seconds: float) -> list[Variant]:
-    """Return several models after the same time of training (Fig. S16).
+def equal_time_variants(variants: Sequence[Variant], seconds: float) -> list[Variant]:
+    """Return models that are all trained for the same time, whatever their steps (Fig. S16).
 
     Parameters
     ----------
-    choices : mapping of str to ModelChoice
-        The models by their labels; each must train for longer than that.
+    variants : sequence of Variant
+        The models.
     seconds : float
-        Of training.
+        Of training, all launches of an instance together.
+
+    Raises
+    ------
+    DismaiError
+        If one cannot be trained for a given time.
     """
-    name = f"seconds-{int(seconds):06d}"
     found = []
-    for label, choice in choices.items():
-        (one,) = _snapshots(choice, SECONDS_SETTING, {name: seconds})
-        found.append(one.model_copy(update={"label": label}))
+    for one in variants:
+        # A budget of its own stands above that of all.
+        own = one.choice.settings.get(_TIME_SETTING)
+        settings = one.choice.settings | _ENDLESS | {_TIME_SETTING: own or seconds}
+        changed = one.choice.model_copy(update={"settings": settings})
+        try:
+            open_model(changed)
+        except DismaiError as error:
+            raise DismaiError(
+                f"{one.choice.name} cannot be trained for a given time: {error}"
+            ) from None
+        ends = "" if own else f" {seconds:g} s"
+        names = {"label": one.label + ends, "name": one.name and one.name + ends}
+        found.append(one.model_copy(update={"choice": changed, **names}))
     return found
 
 

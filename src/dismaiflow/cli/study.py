@@ -1,4 +1,4 @@
-"""``dismai study``: train, sample and score a model, one row of the paper's tables."""
+"""``dismai study``: train, sample and score models, a row of the paper's tables for each."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from dismaiflow.cli.scoring import (
     scoring_protocol,
     try_potential,
 )
+from dismaiflow.cli.study_variants import Compared, check_models_here
 from dismaiflow.cli.submitting import Submit, Tags, check_place, open_place, submit_flow
 from dismaiflow.errors import DismaiError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from jobflow import Flow, JobStore
 
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
     from dismaiflow.benchmark.schemas import ScoreDoc
     from dismaiflow.campaigns.datasets import DatasetsMaker
     from dismaiflow.campaigns.study import StudyMaker
-    from dismaiflow.campaigns.study_schemas import StudyDoc, Variant
+    from dismaiflow.campaigns.study_schemas import StudyDoc
     from dismaiflow.cli.run import FinishedRun
-    from dismaiflow.models.registry import ModelChoice
     from dismaiflow.models.schemas import TrainedModelDoc
     from dismaiflow.store.datasets import DatasetDoc
     from dismaiflow.structures.dataset import Dataset
@@ -42,7 +42,14 @@ if TYPE_CHECKING:
 
 
 def study(
-    model: options.ModelArgument,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model as for `train`; several with commas between; or all, for those of the "
+            "paper.",
+        ),
+    ],
     system: Annotated[
         str, typer.Argument(metavar="SYSTEM", help="Name or YAML file of the system.")
     ],
@@ -74,7 +81,9 @@ def study(
     equal_time: Annotated[
         float | None,
         typer.Option(
-            "--equal-time", min=1, help="Score each variant after so many seconds (Fig. S16)."
+            "--equal-time",
+            min=1,
+            help="Train each instance for so many seconds, whatever its steps (Fig. S16).",
         ),
     ] = None,
     protocol: Annotated[str, typer.Option(help="published, or corrected.")] = "published",
@@ -106,12 +115,10 @@ def study(
     tags: Tags = None,
     json: Annotated[bool, typer.Option("--json", help="Print study.json.")] = False,
 ) -> None:
-    """Train, sample and score a model: its row beside the published ones and the controls."""
+    """Train, sample and score models: their rows beside the published ones and the controls."""
     check_place(out_dir, submit)
     from dismaiflow.benchmark.question import card_controls
-    from dismaiflow.campaigns.study import DatasetStudyMaker
-    from dismaiflow.models.choosing import choose_model
-    from dismaiflow.models.presets import PAPER, alignment_of
+    from dismaiflow.campaigns.study import DatasetStudyMaker, variant_protocols
     from dismaiflow.potentials.store import put_potential
     from dismaiflow.report.study_tables import study_table
     from dismaiflow.store.datasets import store_dataset
@@ -119,14 +126,14 @@ def study(
     from dismaiflow.structures.files import check_out_folder
 
     spec = find_system(system)
-    if alignment is None and spec.kind == "alloy" and protocol == "published":
-        alignment = alignment_of(model)
     chosen = scoring_protocol(spec.kind, protocol, alignment)
     moving = Moving(potential, relaxed, device)
     opened = open_for(spec, moving)
-    choice = choose_model(model, spec, size, settings)
-    changed = [*([] if size == PAPER else [size]), *(settings or [])]
-    compared = _variants(choice, changed, scan, variants or [], progress, equal_time)
+    own_alignments = alignment is None and spec.kind == "alloy" and protocol == "published"
+    asked_for = Compared(size, settings or (), scan, variants or (), progress, equal_time)
+    compared = asked_for.variants(model, spec, own_alignments)
+    if not submit:
+        check_models_here(compared)
     folder = open_dataset(dataset) if dataset is not None else None
     if folder is not None:
         _check_dataset(folder, spec, n_data)
@@ -151,7 +158,8 @@ def study(
                 try_potential(opened, place.store, stored.sets["train"])
             flow = maker.make(spec, stored, compared, controls=card_controls(folder.card), **asked)
         else:
-            whole = DatasetStudyMaker(datasets_maker=_datasets(chosen), study_maker=maker)
+            protocols = variant_protocols(chosen, compared)
+            whole = DatasetStudyMaker(datasets_maker=_datasets(protocols), study_maker=maker)
             parent = read_parents([spec], None, place.store).get(spec.name)
             flow = whole.make(spec, compared, n_structures=n_data, parent=parent, **asked)
         if submit:
@@ -257,13 +265,13 @@ def _maker(
     )
 
 
-def _datasets(protocol: ScoringProtocol) -> DatasetsMaker:
-    """Return what makes the dataset, with controls by the protocol of the study alone."""
+def _datasets(protocols: Sequence[ScoringProtocol]) -> DatasetsMaker:
+    """Return what makes the dataset, with controls by the protocols of the study alone."""
     from dismaiflow.campaigns.datasets import DatasetsMaker
     from dismaiflow.cli.dataset_options import alloy_maker
 
     alloys = alloy_maker("corrected", "none", control_sizes().n)
-    alloys.protocols = (protocol,)
+    alloys.protocols = tuple(dict.fromkeys(protocols))
     return DatasetsMaker(alloy_maker=alloys)
 
 
@@ -275,52 +283,3 @@ def _check_dataset(folder: Dataset, spec: SystemSpec, n_data: int | None) -> Non
         )
     if n_data is not None:
         raise DismaiError("--n-data is for a dataset that is made; leave it out with --dataset")
-
-
-def _variants(
-    choice: ModelChoice,
-    changed: list[str],
-    scan: str | None,
-    named: list[str],
-    progress: str | None,
-    equal_time: float | None,
-) -> list[Variant]:
-    """Return what a study compares, by the options that were given."""
-    from dismaiflow.campaigns import study_variants as make
-    from dismaiflow.models.choosing import parse_value
-
-    if sum((scan is not None, bool(named), progress is not None)) > 1:
-        raise DismaiError("give one of --scan, --variant and --progress")
-    found = [make.plain_variant(choice, changed)]
-    if scan is not None:
-        key, sign, values = scan.partition("=")
-        if not sign or not values:
-            raise DismaiError(f"--scan {scan}: give KEY=VALUE,VALUE")
-        words = [parse_value(word, f"--scan {scan}") for word in values.split(",")]
-        found = make.scan_variants(choice, key.strip(), words)
-    elif named:
-        parsed = [_label_and_settings(text) for text in named]
-        found += [make.named_variant(choice, label, changed) for label, changed in parsed]
-    elif progress is not None:
-        found = make.progress_variants(choice, _epochs(progress))
-    if equal_time is None:
-        return found
-    if progress is not None:
-        raise DismaiError("--equal-time and --progress both choose weights: give one of them")
-    return make.equal_time_variants({one.label: one.choice for one in found}, equal_time)
-
-
-def _label_and_settings(text: str) -> tuple[str, dict[str, Any]]:
-    from dismaiflow.models.choosing import parse_settings
-
-    label, sign, rest = text.partition(":")
-    if not sign or not label or not rest:
-        raise DismaiError(f"--variant {text}: give LABEL:KEY=VALUE,KEY=VALUE")
-    return label, parse_settings(rest.split(","))
-
-
-def _epochs(text: str) -> list[int]:
-    try:
-        return [int(word) for word in text.split(",")]
-    except ValueError:
-        raise DismaiError(f"--progress {text}: give epochs, such as 100,200") from None

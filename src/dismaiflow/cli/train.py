@@ -100,11 +100,18 @@ def generate(
     snapshot: Annotated[
         str | None, typer.Option(help="Weights of an earlier epoch, such as epoch-000100.")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="A setting that only sampling reads; several times."
+        ),
+    ] = None,
 ) -> None:
     """Generate structures with a trained model."""
     import numpy as np
 
-    from dismaiflow.models.folder import open_trained, sample_folder
+    from dismaiflow.models.choosing import parse_settings
+    from dismaiflow.models.folder import open_trained, sample_folder, sampled_with
     from dismaiflow.structures.dataset import extxyz_text
     from dismaiflow.structures.files import write_text
 
@@ -112,7 +119,7 @@ def generate(
         raise DismaiError(f"{out_file}: is there already; choose another file")
     if not out_file.absolute().parent.is_dir():
         raise DismaiError(f"{out_file.parent}: no such folder")
-    document = open_trained(checkpoint)
+    document = sampled_with(open_trained(checkpoint), parse_settings(settings or ()))
     found = sample_folder(checkpoint, document, n, seed, snapshot)
     if not len(found.structures):
         raise DismaiError(f"{document.model}: generated nothing ({found.bad[0].detail})")
