@@ -126,3 +126,24 @@ def test_an_unknown_system(dismai: Dismai, store: Path) -> None:
     ran = dismai("leaderboard", "amorphous-sy", "--store", store)
     assert ran.code == 2
     assert "did you mean amorphous-si?" in ran.err
+
+
+def test_a_page(dismai: Dismai, store: Path, tmp_path: Path) -> None:
+    """Ranks beside the paper's, the boards of all systems, and relaxations as in Table S2."""
+    page = tmp_path / "board.html"
+    ran = dismai("leaderboard", "--store", store, "--out", page)
+    assert ran.code == 0, ran.err
+    assert f"wrote {page}" in ran.words
+    text = page.read_text()
+    assert "Ranks (derived)" in text
+    assert "a-model-with-a-long-name" in text
+    # Table 1 of the paper, the row of UniMat.
+    assert "0.151" in text
+    assert "lsc-lco, published" in text
+    # Table S2 of the SI, UniMat: 257 steps with a standard deviation of 116.
+    assert "257 ± 116" in text
+    # No other file is overwritten by a slip.
+    other = tmp_path / "system.yaml"
+    other.write_text("name: mine")
+    assert "ends in .html" in dismai("leaderboard", "--store", store, "--out", other).refusal
+    assert other.read_text() == "name: mine"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dismaiflow.cli.console import out, print_json
 from dismaiflow.cli.results_options import JsonOption, ProtocolOption, StoreOption, opened_results
+from dismaiflow.errors import DismaiError
 
 if TYPE_CHECKING:
     from dismaiflow.benchmark.boards import Board
@@ -23,8 +25,13 @@ def leaderboard(
     protocol: ProtocolOption = None,
     json: JsonOption = False,
     store: StoreOption = None,
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="Write an HTML page as well, with its charts.")
+    ] = None,
 ) -> None:
     """Show published rows, controls and own scores by system, in rank where comparable."""
+    if out_file is not None and out_file.suffix.lower() not in (".html", ".htm"):
+        raise DismaiError(f"--out {out_file}: is a page; give it a name that ends in .html")
     from dismaiflow.benchmark.boards import boards
     from dismaiflow.benchmark.leaderboard import leaderboard_rows, published_rows
     from dismaiflow.cli.stores import is_made
@@ -35,12 +42,18 @@ def leaderboard(
     else:
         # the published rows are there before anything was run
         found = boards(published_rows(), system, protocol)
+    if out_file is not None:
+        from dismaiflow.report.leaderboard_page import write_leaderboard
+
+        write_leaderboard(out_file, found)
     if json:
         print_json([_as_json(board) for board in found])
         return
     from dismaiflow.report.leaderboard_tables import leaderboard_table
 
     out.print(leaderboard_table(found))
+    if out_file is not None:
+        out.print(f"wrote {out_file}", soft_wrap=True)
 
 
 def _as_json(board: Board) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dismaiflow.report.markup import Html, Page, join, table, tag
 from dismaiflow.report.plots import histogram_plot
+from dismaiflow.report.relaxation_table import relaxation_rows
 from dismaiflow.report.structure_plots import motif_plot, two_curves
 from dismaiflow.report.words import motif_text, number
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
         InterfaceEnergies,
         MotifShare,
         MotifTable,
-        RelaxationSummary,
     )
     from dismaiflow.benchmark.schemas import ScoreDoc
 
@@ -60,41 +60,9 @@ def _relaxations(page: Page, score: ScoreDoc) -> Html:
     found = score.findings.relaxations
     if found is None:
         return Html("")
-    # Its module reads structures; only pages with relaxations pay for that.
-    from dismaiflow.benchmark.published import relaxation_table
-
-    rows: list[Sequence[object]] = []
-    for name, summary in (("generated", found.generated), ("reference", found.reference)):
-        if summary is not None:
-            rows.append([tag("b", name), *_summary_cells(summary)])
-    note = (
-        f"Relaxed with {found.potential.name}; mean ± standard deviation over the structures that "
-        "converged."
-    )
-    paper = relaxation_table(score.system)
-    for row in paper.rows if paper else ():
-        steps = f"{number(row.steps_mean)} ± {number(row.steps_std)}"
-        drop = f"{number(row.energy_drop_mean)} ± {number(row.energy_drop_std)}"
-        rows.append([f"{row.model} (paper)", "", steps, drop])
-    if paper:
-        note += f" The paper's: {paper.source}, with {paper.potential}."
-    head = ["", "ended as", "steps", "energy released, meV/atom"]
-    return join(
-        [
-            page.heading(3, "Relaxation"),
-            table(head, rows),
-            tag("p", note, class_="hint"),
-        ]
-    )
-
-
-def _summary_cells(summary: RelaxationSummary) -> list[object]:
-    ends = ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in summary.by_status.items())
-    return [
-        ends,
-        f"{number(summary.steps_mean)} ± {number(summary.steps_std)}",
-        f"{number(summary.drop_mean)} ± {number(summary.drop_std)}",
-    ]
+    sides = (("generated", found.generated), ("reference", found.reference))
+    rows = relaxation_rows(sides, score.system, found.potential.name)
+    return join([page.heading(3, "Relaxation"), rows])
 
 
 def _energies(page: Page, found: InterfaceEnergies | None) -> Html:

@@ -91,8 +91,6 @@ def report_text(
     regions: Sequence[RegionEvaluationDoc] = (),
 ) -> str:
     """Return what `write_report` writes, from the same parameters."""
-    from plotly.offline import get_plotlyjs
-
     page = Page()
     given = dict(controls or {})
     beside = [dict(given.get(card.system) or _controls_of(card)) for card in datasets]
@@ -113,13 +111,30 @@ def report_text(
         _scores_overview(scores, links),
         _datasets_overview(datasets, beside, links[len(scores) :]),
     ]
+    return page_text(page, join([*first, *overview, *body]), title)
+
+
+def page_text(page: Page, body: Html, title: str) -> str:
+    """Return a page that needs nothing else.
+
+    Parameters
+    ----------
+    page : Page
+        Figures and headings of the body.
+    body : Html
+        What stands on it.
+    title : str
+        Its title.
+    """
+    from plotly.offline import get_plotlyjs
+
     folder = files("dismaiflow.report").joinpath("templates")
     read = {name: folder.joinpath(name).read_text("utf-8") for name in _TEMPLATES}
     return Template(read["page.html"]).substitute(
         title=escape(title),
         style=read["report.css"],
         contents=_contents(page),
-        body=join([*first, *overview, *body]),
+        body=body,
         plots=inline_json(page.plots),
         structures=inline_json(page.structures),
         plotly=get_plotlyjs() if page.plots else "",

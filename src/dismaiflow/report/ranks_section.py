@@ -29,10 +29,10 @@ def ranks_section(page: Page, scores: Sequence[ScoreDoc]) -> Html:
     from dismaiflow.benchmark.published import published_systems
     from dismaiflow.benchmark.ranks import ranks
 
-    new = {
-        score.system: {score.provenance.model: {name: m.value for name, m in score.metrics.items()}}
-        for score in comparable
-    }
+    new: dict[str, dict[str, dict[str, float | None]]] = {}
+    for score in comparable:
+        values = {name: metric.value for name, metric in score.metrics.items()}
+        new.setdefault(score.system, {})[score.provenance.model] = values
     found = {system: ranks(system, new.get(system)) for system in published_systems()}
     rows = [[system, *(f"{rank.rank}. {rank.model}" for rank in found[system])] for system in new]
     return tag(

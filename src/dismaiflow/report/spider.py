@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from dismaiflow.benchmark.ranks import Rank
 
+#: With fewer spokes all lines would lie on one another.
+_SPOKES = 3
+
 #: Height of the figure, in pixels.
 _HEIGHT = 520
 
@@ -49,11 +52,11 @@ def spider_plot(ranks: Mapping[str, Sequence[Rank]]) -> Plot | None:
     Returns
     -------
     Plot or None
-        None without any rank.
+        None without any rank, or with fewer than three spokes.
     """
     systems = list(ranks)
     models = dict.fromkeys((r.model, r.new) for found in ranks.values() for r in found)
-    if not models:
+    if not models or len(systems) < _SPOKES:
         return None
     last = max(rank.rank for found in ranks.values() for rank in found)
     traces = []
@@ -116,7 +119,10 @@ def _style(number: int, new: bool) -> dict[str, Any]:
     if new:
         symbol = _NEW_SYMBOLS[number % len(_NEW_SYMBOLS)]
         return {"color": "@new", "symbol": symbol, "dash": "solid", "size": 13, "width": 3}
-    style = _PUBLISHED[number % len(_PUBLISHED)]
+    cycle, place = divmod(number, len(_PUBLISHED))
+    style = _PUBLISHED[place]
+    if cycle:  # the colours come again, with other symbols
+        style = style | {"symbol": _NEW_SYMBOLS[place % len(_NEW_SYMBOLS)]}
     return style | {"size": _SMALLEST + _LARGER * (number % len(_PUBLISHED)), "width": 2}
 
 

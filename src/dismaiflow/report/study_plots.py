@@ -97,6 +97,7 @@ class Scan:
             return {
                 "tickvals": self.places,
                 "ticktext": names,
+                "ticklabeloverflow": "allow",
                 "range": [low - 0.5, high + 0.5],
                 "showgrid": False,
             }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dismaiflow.benchmark.learning import LEARNING_RULE, NOT_SHOWN
 from dismaiflow.report.markup import Html, Page, code, details, group_row, join, table, tag
 from dismaiflow.report.pieces import remark_list, value_cells, value_row
+from dismaiflow.report.relaxation_table import relaxation_rows
 from dismaiflow.report.remarks import Remark
 from dismaiflow.report.rows import (
     Row,
@@ -26,7 +27,14 @@ from dismaiflow.report.study_plots import (
     scan_plot,
     variant_colour,
 )
-from dismaiflow.report.study_tables import duration
+from dismaiflow.report.study_ranks import study_ranks
+from dismaiflow.report.study_tables import (
+    aligned,
+    controls_heading,
+    duration,
+    leading_score,
+    spent,
+)
 from dismaiflow.report.training_curves import Curves
 from dismaiflow.report.words import (
     NOTHING,
@@ -85,6 +93,8 @@ def study_section(page: Page, parts: StudyParts) -> Html:
         remark_list(map(_verdict_remark, study.rows)),
         _metrics_table(study, parts.scores),
         _sampled_table(study),
+        _relaxations(page, parts),
+        study_ranks(page, study.rows),
         _instances(study),
         _variants(page, parts),
         _energies(page, parts),
@@ -141,12 +151,12 @@ def _metrics_table(study: StudyDoc, scores: Mapping[str, ScoreDoc]) -> Html:
         tag("tr", _name(row), *value_cells(_values(row), metrics), class_=_class(row))
         for row in study.rows
     ]
-    score = next(iter(scores.values()), None)
+    score = leading_score(study, scores)
     notes = ["( ) minimum and maximum over the trained instances; [ ] 95 % bootstrap interval."]
     if score is not None:
         controls, published = control_rows(score.controls), published_rows(score.published)
         if controls:
-            body.append(group_row("controls", columns))
+            body.append(group_row(controls_heading(study, score), columns))
             body += [value_row(row, metrics, "control") for row in controls]
         if published:
             body.append(group_row(published_heading(score.published), columns))
@@ -162,8 +172,9 @@ def _sampled_table(study: StudyDoc) -> Html:
     """Return what each variant took, and what came of its samples; no column without a value."""
     head = [
         "steps",
-        "time",
+        "spent",
         "device",
+        "aligned",
         "scored",
         "close pairs",
         "unconverged",
@@ -175,9 +186,14 @@ def _sampled_table(study: StudyDoc) -> Html:
     rows = [[row.label, *(cells[place][i] for i in kept)] for place, row in enumerate(study.rows)]
     notes = []
     if any(row.seconds for row in study.rows):
-        notes.append("Time: of all trainings of a variant together.")
+        notes.append("Steps: of one instance. Spent: on training all instances of a row together.")
+    seen = [tuple(run.seconds for run in row.runs) for row in study.rows if row.seconds]
+    if len(set(seen)) < len(seen):
+        notes.append("Rows with the same cost share their trainings.")
     if any(row.snapshot for row in study.rows):
-        notes.append("Weights of earlier epochs: steps and time are those of the whole training.")
+        notes.append(
+            "Weights of earlier epochs: steps and what was spent are those of the whole training."
+        )
     near = {run.check.close_distance for row in study.rows for run in row.runs if run.check}
     if near:
         notes.append(
@@ -195,13 +211,25 @@ def _sampled_table(study: StudyDoc) -> Html:
     )
 
 
+def _relaxations(page: Page, parts: StudyParts) -> Html:
+    """Return how the structures of several models relaxed; that of one is in its score."""
+    rows = parts.study.rows
+    known = [s.findings.relaxations for s in parts.scores.values() if s.findings.relaxations]
+    if len(rows) < 2 or not known:
+        return Html("")
+    named = ((row.label, row.relaxation) for row in rows)
+    table_ = relaxation_rows(named, parts.study.system, known[0].potential.name)
+    return join([page.heading(3, "Relaxation"), table_])
+
+
 def _sampled(row: StudyRow) -> list[str]:
     steps = [run.step for run in row.runs if not run.lost]
     devices = list(dict.fromkeys(run.device for run in row.runs if run.device))
     return [
         f"{max(steps):,}" if any(steps) else NOTHING,
-        duration(row.seconds) if row.seconds else NOTHING,
+        spent(row),
         ", ".join(devices) or NOTHING,
+        aligned(row.protocol) or NOTHING,
         f"{row.n_scored:,} of {row.n_generated:,}",
         number(row.close_pairs),
         _percent(row.percent_unconverged),
@@ -267,7 +295,7 @@ def _variants(page: Page, parts: StudyParts) -> Html:
     metrics = dict.fromkeys(name for row in rows for name in distance_metrics(row.metrics))
     for metric in metrics:
         values = [_values(row).get(metric) for row in rows]
-        levels = _levels(parts.scores, metric)
+        levels = _levels(leading_score(parts.study, parts.scores), metric)
         plot = scan_plot(scan, values, metric_label(metric), levels, logarithmic=True)
         figures.append(page.plot(plot, f"{metric} of the variants", metric_meaning(metric)))
     figures += _sample_figures(page, scan, rows, parts.scores)
@@ -283,9 +311,8 @@ def _variants(page: Page, parts: StudyParts) -> Html:
     )
 
 
-def _levels(scores: Mapping[str, ScoreDoc], metric: str) -> list[Level]:
+def _levels(score: ScoreDoc | None, metric: str) -> list[Level]:
     """Return the controls, and the published rows where they may be compared."""
-    score = next(iter(scores.values()), None)
     if score is None:
         return []
     found = [

@@ -48,7 +48,7 @@ def study_table(study: StudyDoc, scores: Mapping[str, ScoreDoc]) -> RenderableTy
     seeds = plural(len(study.seeds), "trained instance")
     title = f"{study.system}, {study.protocol}: {seeds}, {study.n} structures each"
     parts: list[RenderableType] = [Text(title, style="bold"), Text("")]
-    first = next(iter(scores.values()), None)
+    first = leading_score(study, scores)
     metrics = list(dict.fromkeys(name for row in study.rows for name in row.metrics))
     for start in range(0, len(metrics), _ABREAST):
         shown = metrics[start : start + _ABREAST]
@@ -59,6 +59,18 @@ def study_table(study: StudyDoc, scores: Mapping[str, ScoreDoc]) -> RenderableTy
     for row in study.rows:
         parts.append(_verdict(row))
     return Group(*parts)
+
+
+def leading_score(study: StudyDoc, scores: Mapping[str, ScoreDoc]) -> ScoreDoc | None:
+    """Return the score whose controls stand for all: one by the protocol of the study, if any."""
+    own = (score for score in scores.values() if score.protocol.key == study.protocol)
+    return next(own, next(iter(scores.values()), None))
+
+
+def controls_heading(study: StudyDoc, score: ScoreDoc) -> str:
+    """Head the controls of a score, with their alignment if the rows have several."""
+    several = len({row.protocol for row in study.rows if row.protocol}) > 1
+    return f"controls, {aligned(score.protocol.key)}" if several else "controls"
 
 
 def _blocks(study: StudyDoc, score: ScoreDoc | None, metrics: Sequence[str]) -> list[Block]:
@@ -72,7 +84,7 @@ def _blocks(study: StudyDoc, score: ScoreDoc | None, metrics: Sequence[str]) -> 
         blocks.append(_block(heading, published, metrics))
     controls = control_rows(score.controls)
     if controls:
-        blocks.append(_block("controls", controls, metrics, _CONTROL))
+        blocks.append(_block(controls_heading(study, score), controls, metrics, _CONTROL))
     return blocks
 
 
@@ -99,7 +111,7 @@ def _block(
 
 def _trainings(study: StudyDoc) -> RenderableType:
     """Say what was spent, and what came out before it was scored."""
-    headers = ["steps", "time", "scored", "close pairs", "unconverged", "low energy"]
+    headers = ["steps", "spent", "aligned", "scored", "close pairs", "unconverged", "low energy"]
     kept = [
         name
         for i, name in enumerate(headers)
@@ -116,7 +128,8 @@ def _facts(row: StudyRow) -> list[Cell]:
     steps = [run.step for run in row.runs if not run.lost]
     return [
         (f"{max(steps):,}" if any(steps) else NOTHING, ""),
-        (duration(row.seconds) if row.seconds else NOTHING, ""),
+        (spent(row), ""),
+        (aligned(row.protocol) or NOTHING, ""),
         (f"{row.n_scored:,} of {row.n_generated:,}", ""),
         (number(row.close_pairs, 3) if row.close_pairs is not None else NOTHING, ""),
         (
@@ -127,6 +140,20 @@ def _facts(row: StudyRow) -> list[Cell]:
         ),
         (f"{percent(row.percent_low)} %" if row.percent_low is not None else NOTHING, ""),
     ]
+
+
+def spent(row: StudyRow) -> str:
+    """Print what the trainings of a row have cost together: GPU-hours, or time on processors."""
+    if not row.seconds:
+        return NOTHING
+    if row.is_on_gpu:
+        return f"{number(row.seconds / 3600)} GPU-h"
+    return f"{duration(row.seconds)} CPU"
+
+
+def aligned(protocol: str) -> str:
+    """Return the alignment in the key of a protocol; empty where there is none."""
+    return "".join(protocol.split("-")[2:])
 
 
 def duration(seconds: float) -> str:
