@@ -26,9 +26,9 @@ import torch
 from numba import njit
 from torch import nn
 
-from dismaiflow.models.cryingan.data import FixedCellData
 from dismaiflow.models.cryingan.learner import CryinGANLearner
 from dismaiflow.models.cryingan.settings import cryingan_settings
+from dismaiflow.models.data.fixed_cell import FixedCellData
 from dismaiflow.models.train.learner import Place
 from dismaiflow.models.train.randomness import generator as seeded_generator
 

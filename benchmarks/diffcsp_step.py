@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from dismaiflow.models.diffcsp.data import CrystalData
+from dismaiflow.models.data.crystals import CrystalData
 from dismaiflow.models.diffcsp.learner import NETWORK, DiffCSPLearner
 from dismaiflow.models.diffcsp.network import CSPNet, time_features
 from dismaiflow.models.diffcsp.settings import diffcsp_settings
