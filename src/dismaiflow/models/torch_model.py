@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from dismaiflow.errors import DismaiError, first_problem
 from dismaiflow.potentials.cards import installed_versions, need_modules
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 #: What sampling needs besides weights.
 MODEL_NAME = "model.json"
+
+#: Decay of a moment of Adam.
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 _VERSIONED = ("dismaiflow", "torch", "numpy")
 
@@ -93,6 +96,30 @@ class TorchSettings(BaseModel):
     def sampled_by(self, other: Self) -> Self:
         """Return these settings, of a training, with those of sampling from others."""
         return self.model_copy(update=other.model_dump(include=set(self.sampling)))
+
+
+class PlateauSettings(TorchSettings):
+    """Settings of a training by Adam whose rate falls where a loss falls no more.
+
+    Those of `TorchSettings`, and:
+
+    Parameters
+    ----------
+    learning_rate, betas : float, tuple of float
+        Of Adam.
+    scheduler_factor, scheduler_patience, scheduler_min_lr : float, int, float
+        The rate is multiplied by the factor when the validation loss has not fallen for so many
+        epochs.
+    gradient_clip : float
+        Largest entry of a gradient; 0 for no limit.
+    """
+
+    learning_rate: float = Field(1e-3, gt=0, lt=1)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    scheduler_factor: float = Field(0.6, gt=0, lt=1)
+    scheduler_patience: PositiveInt = 30
+    scheduler_min_lr: float = Field(1e-4, ge=0)
+    gradient_clip: float = Field(0.5, ge=0)
 
 
 Settings = TypeVar("Settings", bound=TorchSettings)

@@ -31,6 +31,10 @@ SMALLEST_VOLUME = 1e-6
 LARGEST_LENGTH = 1e7
 
 
+#: Reasons that models give, too, for what they cannot make a structure of.
+NOT_FINITE, WRONG_COMPOSITION = "not_finite", "wrong_composition"
+
+
 @dataclass(frozen=True)
 class Expectation:
     """What every structure of a set must be like.
@@ -98,7 +102,7 @@ def find_problem(
     part = structures.slice_of(index)
     cell = structures.cells[index]
     if not (_bounded(structures.positions[part]) and _bounded(cell)):
-        return "not_finite", "a coordinate or cell length is NaN, infinite or beyond 1e7 A"
+        return NOT_FINITE, "a coordinate or cell length is NaN, infinite or beyond 1e7 A"
     if expected.cell is None and abs(np.linalg.det(cell)) < SMALLEST_VOLUME:
         return "wrong_cell", "has a cell without volume"
     found = Counter(structures.numbers[part].tolist())
@@ -110,7 +114,7 @@ def find_problem(
     if n_found != n_expected:
         return "wrong_count", f"has {n_found} atoms instead of {n_expected}"
     if dict(found) != expected.composition:
-        return "wrong_composition", f"is {_formula(found)} instead of {expected.formula}"
+        return WRONG_COMPOSITION, f"is {_formula(found)} instead of {expected.formula}"
     if expected.cell is not None and np.abs(cell - expected.cell).max() > CELL_TOLERANCE:
         lengths = np.linalg.norm(cell, axis=1)
         wanted = np.linalg.norm(expected.cell, axis=1)

@@ -24,6 +24,7 @@ from dismaiflow.models.cdvae.noise import (
 )
 from dismaiflow.models.train.learner import Learner, Place
 from dismaiflow.models.train.randomness import seeded
+from dismaiflow.models.train.steps import adam_on_plateaus, descend, mean_losses
 
 if TYPE_CHECKING:
     from dismaiflow.models.cdvae.data import Bonds
@@ -165,17 +166,8 @@ class CDVAELearner(Learner):
         self._species_sigmas = geometric_levels(
             settings.species_sigma_begin, settings.species_sigma_end, settings.noise_levels
         )
-        self._parameters = [each for module in modules.values() for each in module.parameters()]
-        optimizer = torch.optim.Adam(self._parameters, settings.learning_rate, settings.betas)
-        self.optimizers = {"adam": optimizer}
-        self.schedulers = {
-            "plateau": torch.optim.lr_scheduler.ReduceLROnPlateau(
-                optimizer,
-                factor=settings.scheduler_factor,
-                patience=settings.scheduler_patience,
-                min_lr=settings.scheduler_min_lr,
-            )
-        }
+        parameters = [each for module in modules.values() for each in module.parameters()]
+        self.optimizers, self.schedulers = adam_on_plateaus(parameters, settings)
 
     @property
     def n_items(self) -> int:
@@ -192,12 +184,7 @@ class CDVAELearner(Learner):
             + settings.composition_cost * losses["composition_loss"]
             + settings.divergence_cost * losses["divergence"]
         )
-        optimizer = self.optimizers["adam"]
-        optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()
-        if settings.gradient_clip:
-            torch.nn.utils.clip_grad_value_(self._parameters, settings.gradient_clip)
-        optimizer.step()
+        descend(losses["loss"], self.optimizers["adam"], settings.gradient_clip)
         return {name: loss.item() for name, loss in losses.items()}
 
     def validate(self, rng: torch.Generator) -> dict[str, float]:
@@ -208,15 +195,13 @@ class CDVAELearner(Learner):
         """
         if self._val is None:
             return {}
-        n = len(self._val.fractions)
-        sums: dict[str, float] = {}
-        with torch.no_grad():
-            for part in torch.arange(n).split(self.settings.batch_size):
-                losses = self._losses(self._val, part, rng, forced=False)
-                losses["loss"] = self._denoising(losses)
-                for name, loss in losses.items():
-                    sums[name] = sums.get(name, 0.0) + loss.item() * len(part) / n
-        return sums
+        val = self._val
+
+        def losses(part: torch.Tensor) -> dict[str, torch.Tensor]:
+            found = self._losses(val, part, rng, forced=False)
+            return found | {"loss": self._denoising(found)}
+
+        return mean_losses(len(val.fractions), self.settings.batch_size, losses)
 
     def end_epoch(self, train: dict[str, float], val: dict[str, float]) -> None:
         """Lower the learning rate where the validation loss falls no more."""

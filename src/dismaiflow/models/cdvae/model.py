@@ -81,7 +81,7 @@ class CDVAE(TorchModel[CDVAESettings]):
         val = None if data.val is None or not len(data.val) else data.val
         watched = None
         if val is not None:
-            watched = CrystalData.from_structures(val, _NAME, "validation set")
+            watched = CrystalData.from_structures(val, _NAME, "validation")
             Sizes.of(known).check(watched)  # before the long search for bonds
         train_bonds = self._bonds(known, folder, budget, "training set")
         val_bonds = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
-from dismaiflow.models.torch_model import TorchSettings, checked_settings
+from dismaiflow.models.torch_model import PlateauSettings, checked_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,20 +19,13 @@ Origin = Annotated[
 ]
 
 
-class CDVAESettings(TorchSettings):
+class CDVAESettings(PlateauSettings):
     """How CDVAE is built, trained and sampled; the defaults are the paper's for interfaces.
 
-    Those of `TorchSettings`, the kept weights being those of the smallest validation loss, and:
+    Those of `PlateauSettings`, the kept weights being those of the smallest validation loss, and:
 
     Parameters
     ----------
-    learning_rate, betas : float, tuple of float
-        Of Adam.
-    scheduler_factor, scheduler_patience, scheduler_min_lr : float, int, float
-        The rate is multiplied by the factor when the validation loss has not fallen for so many
-        epochs.
-    gradient_clip : float
-        Largest entry of a gradient; 0 for no limit.
     latent_dim : int
         Numbers of a latent code z.
     mlp_hidden, mlp_layers : int
@@ -84,7 +77,7 @@ class CDVAESettings(TorchSettings):
         predicted from z, as published, or those of training structures.
     """
 
-    sampling: ClassVar[frozenset[str]] = TorchSettings.sampling | {
+    sampling: ClassVar[frozenset[str]] = PlateauSettings.sampling | {
         "langevin_steps",
         "step_size",
         "min_sigma",
@@ -96,12 +89,6 @@ class CDVAESettings(TorchSettings):
     batch_size: PositiveInt = 8
     epochs: PositiveInt = 1000
     kept_weights: Literal["last", "smallest-validation-loss"] = "smallest-validation-loss"
-    learning_rate: float = Field(1e-3, gt=0, lt=1)
-    betas: tuple[float, float] = (0.9, 0.999)
-    scheduler_factor: float = Field(0.6, gt=0, lt=1)
-    scheduler_patience: PositiveInt = 30
-    scheduler_min_lr: float = Field(1e-4, ge=0)
-    gradient_clip: float = Field(0.5, ge=0)
     latent_dim: PositiveInt = 256
     mlp_hidden: PositiveInt = 256
     mlp_layers: PositiveInt = 1
@@ -151,8 +138,6 @@ class CDVAESettings(TorchSettings):
                 raise ValueError(f"{what}_begin must not be smaller than {what}_end")
         if self.min_sigma > self.sigma_begin:
             raise ValueError("min_sigma must not be larger than sigma_begin")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError("betas must lie from 0 to below 1")
         if self.composition == "true" and self.number != "true":
             raise ValueError("composition: true goes with number: true")
         return self

@@ -17,6 +17,7 @@ from dismaiflow.models.crystens.learner import (
 from dismaiflow.models.crystens.reconstruction import reconstruct
 from dismaiflow.models.ddpm.generation import generate_images
 from dismaiflow.models.train.weights import load_weights
+from dismaiflow.structures.checks import NOT_FINITE, WRONG_COMPOSITION
 from dismaiflow.structures.read import BadFrame, ReadStructures
 from dismaiflow.structures.structure_set import StructureSet
 
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from dismaiflow.models.crystens.reconstruction import Reconstructed
     from dismaiflow.models.crystens.representation import Layout
     from dismaiflow.models.crystens.settings import CrysTensSettings
-
-#: Reasons of frames that are no structures, as the checks of all models name them.
-WRONG_COMPOSITION, NOT_FINITE = "wrong_composition", "not_finite"
 
 
 def generate(

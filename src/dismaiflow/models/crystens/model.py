@@ -73,21 +73,17 @@ class CrysTens(TorchModel[CrysTensSettings]):
         """Train, or go on with a training."""
         from dismaiflow.models.crystens.learner import CascadeLearner
         from dismaiflow.models.crystens.representation import Layout
-        from dismaiflow.models.data.shuffling import equal_atoms
-        from dismaiflow.models.ddpm.images import StructureImages
+        from dismaiflow.models.ddpm.images import image_sources
 
         settings = self.settings
         known, watched = known_structures(data, _NAME)
         layout = Layout.of(known, settings.padding)
         _check_sides(settings, layout.side, layout.n_atoms)
-        groups = equal_atoms(known, data.spec, settings.augmentation, _NAME)
-        copies = settings.augmentation_copies if groups else 0
 
         def encode(fractions: torch.Tensor) -> torch.Tensor:
             return layout.encode(fractions.float())
 
-        train = StructureImages(known.fractions, encode, groups, copies)
-        val = None if watched is None else StructureImages(watched, encode, groups)
+        train, val = image_sources(data, known, watched, encode, settings, _NAME)
         learner = CascadeLearner(settings, layout.side, train, val, seed, device)
         facts = data_facts(_NAME, data)
         more = {

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dismaiflow.errors import DismaiError
+from dismaiflow.models.data.finite import check_finite
+from dismaiflow.structures.checks import SMALLEST_VOLUME
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +40,7 @@ class CrystalData:
 
     @classmethod
     def from_structures(
-        cls, structures: StructureSet, model: str, what: str = "training set"
+        cls, structures: StructureSet, model: str, what: str = "training"
     ) -> CrystalData:
         """Take over structures.
 
@@ -47,7 +49,7 @@ class CrystalData:
         structures : StructureSet
             The structures.
         model, what : str
-            Who asks, and what they are, for messages.
+            Who asks, and what they are for, for messages.
 
         Raises
         ------
@@ -55,24 +57,27 @@ class CrystalData:
             If there are none, their numbers of atoms differ, or one cannot be used.
         """
         if not len(structures):
-            raise DismaiError(f"{model}: the {what} holds no structures")
+            raise DismaiError(f"{model}: the {what} set holds no structures")
         counts = sorted(set(structures.n_atoms.tolist()))
         if len(counts) > 1 or counts[0] == 0:
+            listed = ", ".join(map(str, counts))
             raise DismaiError(
-                f"{model}: the {what} holds structures of {', '.join(map(str, counts))} atoms; all "
-                "must have the same number"
+                f"{model}: the {what} set holds structures of {listed} atoms; all must have the "
+                "same number"
             )
         n, n_atoms = len(structures), counts[0]
+        check_finite(structures, model, what)
         volumes = np.abs(np.linalg.det(structures.cells))
-        finite = np.isfinite(structures.positions).all() and np.isfinite(volumes).all()
-        if not finite or volumes.min() < 1e-6:
+        if volumes.min() < SMALLEST_VOLUME:
             raise DismaiError(
-                f"{model}: the {what} holds a coordinate that is not finite, or a cell without "
-                "volume; mend the dataset"
+                f"{model}: the cell of {what} structure {volumes.argmin()} has no "
+                "volume: mend the dataset"
             )
         numbers = structures.numbers.reshape(n, n_atoms).astype(np.int64)
         if numbers.max() > _HEAVIEST:
-            raise DismaiError(f"{model}: the {what} holds element {numbers.max()}; 100 is the last")
+            raise DismaiError(
+                f"{model}: the {what} set holds element {numbers.max()}; 100 is the last"
+            )
         places = structures.positions.reshape(n, n_atoms, 3)
         fractions = places @ np.linalg.inv(structures.cells)
         return cls(fractions % 1.0, numbers, structures.cells.copy())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dismaiflow.errors import DismaiError
+from dismaiflow.models.data.finite import check_finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,10 +63,12 @@ class FixedCellData:
         Raises
         ------
         DismaiError
-            If they do not share composition and cell, or are not periodic in all directions.
+            If they do not share composition and cell, are not periodic in all directions, or hold a
+            coordinate that is not finite.
         """
         if len(structures) == 0:
             raise DismaiError(f"{model}: there are no training structures")
+        check_finite(structures, model)
         _check_alike(structures, model)
         n = len(structures)
         numbers = structures.numbers.reshape(n, -1)

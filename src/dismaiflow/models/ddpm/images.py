@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from dismaiflow.models.data.shuffling import permutations
+from dismaiflow.models.data.shuffling import equal_atoms, permutations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from dismaiflow.models.base import ModelData
+    from dismaiflow.models.data.fixed_cell import FixedCellData
+    from dismaiflow.models.ddpm.settings import ImageSettings
 
 
 class ImageSource(Protocol):
@@ -48,7 +52,7 @@ class StructureImages:
     groups : sequence of ndarray
         Atoms that may change places with each other (`data.shuffling.equal_atoms`).
     copies : int
-        Copies of each structure in an epoch, besides itself.
+        Copies of each structure in an epoch, besides itself, if any atoms may change places.
     """
 
     def __init__(
@@ -59,7 +63,9 @@ class StructureImages:
         copies: int = 0,
     ) -> None:
         self._fractions = torch.tensor(fractions)
-        self._encode, self._groups, self._copies = encode, groups, copies
+        self._encode, self._groups = encode, groups
+        # Without groups they would all be alike.
+        self._copies = copies if groups else 0
 
     @property
     def n_items(self) -> int:
@@ -73,3 +79,36 @@ class StructureImages:
             order = permutations(len(shown), shown.shape[1], self._groups, rng)
             shown = shown.gather(1, order[:, :, None].expand(-1, -1, 3))
         return self._encode(shown)
+
+
+def image_sources(
+    data: ModelData,
+    known: FixedCellData,
+    watched: NDArray[np.float64] | None,
+    encode: Callable[[torch.Tensor], torch.Tensor],
+    settings: ImageSettings,
+    model: str,
+) -> tuple[StructureImages, StructureImages | None]:
+    """Return the images of training, and those of validation if there are any.
+
+    Parameters
+    ----------
+    data : ModelData
+        Tells the system.
+    known, watched
+        What `ddpm.structures.known_structures` made of it.
+    encode : callable
+        See `StructureImages`.
+    settings : ImageSettings
+        How images are augmented.
+    model : str
+        Who asks, for messages.
+
+    Raises
+    ------
+    DismaiError
+        If the augmentation does not go with the system.
+    """
+    groups = equal_atoms(known, data.spec, settings.augmentation, model)
+    train = StructureImages(known.fractions, encode, groups, settings.augmentation_copies)
+    return train, None if watched is None else StructureImages(watched, encode, groups)

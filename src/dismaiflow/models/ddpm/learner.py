@@ -10,6 +10,7 @@ from dismaiflow.models.train.averages import averaged_copy, move_average
 from dismaiflow.models.train.devices import mixed_precision
 from dismaiflow.models.train.learner import Learner, Place
 from dismaiflow.models.train.randomness import seeded
+from dismaiflow.models.train.steps import descend, mean_losses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,10 +78,7 @@ class ImageLearner(Learner):
     def step(self, batch: torch.Tensor, rng: torch.Generator, at: Place) -> dict[str, float]:
         """Learn from one batch; see `Learner.step`."""
         loss = self._loss(self._train, batch, rng)
-        optimizer = self.optimizers["adam"]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        descend(loss, self.optimizers["adam"])
         if self.settings.ema_decay:
             kept = kept_share(self.settings, at.step)
             if kept is not None:
@@ -94,13 +92,15 @@ class ImageLearner(Learner):
         """
         if self._val is None:
             return {}
-        n, total = self._val.n_items, 0.0
+        val = self._val
         self._live.eval()
-        with torch.no_grad():
-            for part in torch.arange(n).split(self.settings.batch_size):
-                total += self._loss(self._val, part, rng).item() * len(part) / n
+        losses = mean_losses(
+            val.n_items,
+            self.settings.batch_size,
+            lambda part: {"loss": self._loss(val, part, rng)},
+        )
         self._live.train()
-        return {"loss": total}
+        return losses
 
     def _loss(
         self, source: ImageSource, indices: torch.Tensor, rng: torch.Generator

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from dismaiflow.models.torch_model import TorchSettings
-
-Beta = Annotated[float, Field(ge=0, lt=1)]
+from dismaiflow.models.torch_model import Beta, TorchSettings
 
 
 class ImageSettings(TorchSettings):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dismaiflow.errors import DismaiError
+from dismaiflow.models.data.finite import check_finite
 from dismaiflow.models.data.fixed_cell import FixedCellData
 from dismaiflow.structures.structure_set import StructureSet
 
@@ -44,10 +45,11 @@ def known_structures(
         If there are no training structures, or one differs in composition or cell, or holds a
         coordinate that is not finite.
     """
-    known = FixedCellData.from_structures(_finite(data.train, "training", model), model)
+    known = FixedCellData.from_structures(data.train, model)
     if data.val is None or not len(data.val):
         return known, None
-    val = _finite(data.val, "validation", model)
+    val = data.val
+    check_finite(val, model, "validation")
     formula = data.train.formula(0)
     for index in range(len(val)):
         if val.formula(index) != formula:
@@ -64,14 +66,3 @@ def known_structures(
     # Behind a training structure, which tells the order of the species.
     both = StructureSet.concatenate([data.train.select(np.array([0])), val])
     return known, FixedCellData.from_structures(both, model).fractions[1:]
-
-
-def _finite(structures: StructureSet, what: str, model: str) -> StructureSet:
-    """Refuse structures with coordinates or cells that are not finite."""
-    for index, atoms in enumerate(structures):
-        if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
-            raise DismaiError(
-                f"{model}: {what} structure {index} holds a coordinate or cell vector that is not "
-                "finite: mend the dataset"
-            )
-    return structures

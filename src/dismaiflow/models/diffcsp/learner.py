@@ -13,6 +13,7 @@ from dismaiflow.models.train.averages import averaged_copy, move_average
 from dismaiflow.models.train.devices import mixed_precision
 from dismaiflow.models.train.learner import Learner, Place
 from dismaiflow.models.train.randomness import seeded
+from dismaiflow.models.train.steps import adam_on_plateaus, descend, mean_losses
 
 if TYPE_CHECKING:
     from dismaiflow.models.data.crystals import CrystalData
@@ -65,16 +66,7 @@ class DiffCSPLearner(Learner):
         if settings.ema_decay:
             # What samples is the average; the network that learns is kept beside it.
             self.modules = {NETWORK: averaged_copy(self._live), "live": self._live}
-        optimizer = torch.optim.Adam(self._live.parameters(), settings.learning_rate)
-        self.optimizers = {"adam": optimizer}
-        self.schedulers = {
-            "plateau": torch.optim.lr_scheduler.ReduceLROnPlateau(
-                optimizer,
-                factor=settings.scheduler_factor,
-                patience=settings.scheduler_patience,
-                min_lr=settings.scheduler_min_lr,
-            )
-        }
+        self.optimizers, self.schedulers = adam_on_plateaus(self._live.parameters(), settings)
 
     @property
     def n_items(self) -> int:
@@ -85,12 +77,7 @@ class DiffCSPLearner(Learner):
         """Learn from one batch; see `Learner.step`."""
         self._epoch = at.epoch
         losses = self._losses(self._live, self._train, batch, rng)
-        optimizer = self.optimizers["adam"]
-        optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()
-        if self.settings.gradient_clip:
-            torch.nn.utils.clip_grad_value_(self._live.parameters(), self.settings.gradient_clip)
-        optimizer.step()
+        descend(losses["loss"], self.optimizers["adam"], self.settings.gradient_clip)
         if self.settings.ema_decay:
             move_average(self.modules[NETWORK], self._live, self.settings.ema_decay)
         return {name: loss.item() for name, loss in losses.items()}
@@ -102,14 +89,12 @@ class DiffCSPLearner(Learner):
         """
         if self._val is None:
             return {}
-        n = len(self._val.fractions)
-        sums: dict[str, float] = {}
-        with torch.no_grad():
-            for part in torch.arange(n).split(self.settings.batch_size):
-                losses = self._losses(self.modules[NETWORK], self._val, part, rng)
-                for name, loss in losses.items():
-                    sums[name] = sums.get(name, 0.0) + loss.item() * len(part) / n
-        return sums
+        network, val = self.modules[NETWORK], self._val
+        return mean_losses(
+            len(val.fractions),
+            self.settings.batch_size,
+            lambda part: self._losses(network, val, part, rng),
+        )
 
     def end_epoch(self, train: dict[str, float], val: dict[str, float]) -> None:
         """Lower the learning rate where the loss of the coordinates falls no more."""

@@ -66,9 +66,7 @@ class DiffCSP(TorchModel[DiffCSPSettings]):
         settings = self.settings
         known = CrystalData.from_structures(data.train, _NAME)
         val = None if data.val is None or not len(data.val) else data.val
-        watched = (
-            None if val is None else CrystalData.from_structures(val, "diffcsp", "validation set")
-        )
+        watched = None if val is None else CrystalData.from_structures(val, "diffcsp", "validation")
         learner = DiffCSPLearner(settings, known, watched, seed, device)
         facts = data_facts(_NAME, data)
         result = train_and_describe(learner, learner.n_items, settings, folder, seed, budget, facts)

@@ -6,25 +6,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from dismaiflow.models.torch_model import TorchSettings, checked_settings
+from dismaiflow.models.torch_model import PlateauSettings, checked_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class DiffCSPSettings(TorchSettings):
+class DiffCSPSettings(PlateauSettings):
     """How DiffCSP is built, trained and sampled; the defaults are the paper's for interfaces.
 
-    Those of `TorchSettings`, and:
+    Those of `PlateauSettings`, and:
 
     Parameters
     ----------
-    learning_rate : float
-        Of Adam.
-    scheduler_factor, scheduler_patience, scheduler_min_lr : float, int, float
-        The rate is multiplied by the factor when the loss has not fallen for so many epochs.
-    gradient_clip : float
-        Largest entry of a gradient; 0 for no limit.
     layers, hidden : int
         Message-passing layers, and channels of an atom.
     n_frequencies : int
@@ -50,15 +44,10 @@ class DiffCSPSettings(TorchSettings):
         Whether the network computes in bfloat16 where torch thinks fit.
     """
 
-    sampling: ClassVar[frozenset[str]] = TorchSettings.sampling | {"step_size", "corrector_steps"}
+    sampling: ClassVar[frozenset[str]] = PlateauSettings.sampling | {"step_size", "corrector_steps"}
 
     batch_size: PositiveInt = 4
     epochs: PositiveInt = 1000
-    learning_rate: float = Field(1e-3, gt=0, lt=1)
-    scheduler_factor: float = Field(0.6, gt=0, lt=1)
-    scheduler_patience: PositiveInt = 30
-    scheduler_min_lr: float = Field(1e-4, ge=0)
-    gradient_clip: float = Field(0.5, ge=0)
     layers: PositiveInt = 4
     hidden: PositiveInt = 256
     n_frequencies: PositiveInt = 128

@@ -15,6 +15,7 @@ from dismaiflow.models.torch_model import (
     train_and_describe,
 )
 from dismaiflow.models.unimat.settings import UniMatSettings
+from dismaiflow.structures.checks import WRONG_COMPOSITION
 from dismaiflow.structures.read import BadFrame, ReadStructures
 from dismaiflow.structures.structure_set import StructureSet
 
@@ -31,9 +32,6 @@ _NAME = "unimat"
 _CITATION = (
     "Yang et al., arXiv:2311.09235; Ho et al., arXiv:2204.03458 (3D U-Net); paper, section 4.2.4"
 )
-
-#: Reason of structures with an atom of a wrong species, as the checks of all models name it.
-WRONG_COMPOSITION = "wrong_composition"
 
 #: Where this implementation may give other numbers than the published one.
 DEVIATIONS = (
@@ -68,8 +66,7 @@ class UniMat(TorchModel[UniMatSettings]):
         self, data: ModelData, folder: Path, seed: int, budget: Budget, device: str
     ) -> FitResult:
         """Train, or go on with a training."""
-        from dismaiflow.models.data.shuffling import equal_atoms
-        from dismaiflow.models.ddpm.images import StructureImages
+        from dismaiflow.models.ddpm.images import image_sources
         from dismaiflow.models.ddpm.learner import ImageLearner
         from dismaiflow.models.unimat.generation import make_diffusion, make_network
         from dismaiflow.models.unimat.representation import Video
@@ -77,9 +74,7 @@ class UniMat(TorchModel[UniMatSettings]):
         settings = self.settings
         known, watched = known_structures(data, _NAME)
         video = Video.of_training(known.fractions, known.counts, settings)
-        groups = equal_atoms(known, data.spec, settings.augmentation, _NAME)
-        train = StructureImages(known.fractions, video.encode, groups, settings.augmentation_copies)
-        val = None if watched is None else StructureImages(watched, video.encode, groups)
+        train, val = image_sources(data, known, watched, video.encode, settings, _NAME)
         learner = ImageLearner(
             settings,
             lambda: make_network(settings),
