@@ -19,6 +19,7 @@ import pytest
 
 from dismaiflow.cli import main
 from dismaiflow.systems import new_system_yaml
+from models.outside_models import COUNTER, SHELL, SHELL_YAML, SITES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -243,3 +244,16 @@ def refused(
             return dismai(*given, *words, **variables).refusal
 
     return run
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder, which is the current one, with models that are not of the package."""
+    (tmp_path / "thirty_lines.py").write_text(SITES)
+    (tmp_path / "counting.py").write_text(COUNTER)
+    script = tmp_path / "model.sh"
+    script.write_text(SHELL)
+    script.chmod(0o755)
+    (tmp_path / "shell.yaml").write_text(SHELL_YAML)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

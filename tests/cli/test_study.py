@@ -12,23 +12,10 @@ import numpy as np
 import pytest
 
 from dismaiflow.structures.dataset import open_dataset
-from models.outside_models import COUNTER, SHELL, SHELL_YAML, SITES, WRONG
+from models.outside_models import INTERRUPTED, WRONG
 
 if TYPE_CHECKING:
     from .conftest import Dismai
-
-
-@pytest.fixture
-def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder, which is the current one, with models that are not of the package."""
-    (tmp_path / "thirty_lines.py").write_text(SITES)
-    (tmp_path / "counting.py").write_text(COUNTER)
-    script = tmp_path / "model.sh"
-    script.write_text(SHELL)
-    script.chmod(0o755)
-    (tmp_path / "shell.yaml").write_text(SHELL_YAML)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_a_model_in_a_file(dismai: Dismai, spec: Path, data: Path, outside: Path) -> None:
@@ -101,6 +88,33 @@ def test_nothing_can_be_sampled(dismai: Dismai, spec: Path, data: Path, outside:
     assert not (outside / "out").exists()
 
 
+def test_one_that_is_interrupted_goes_on(
+    dismai: Dismai, spec: Path, data: Path, outside: Path
+) -> None:
+    """Each seed is trained once, however often the command is given; what it has kept goes."""
+    (outside / "interrupted.py").write_text(INTERRUPTED)
+    words = ("study", "interrupted.py:Interrupted", spec, "--dataset", data, "--n", 2, "--seeds", 3)
+    words = (*words, "--out", outside / "out")
+    scratch = outside / "scratch"
+    for times in (1, 2):
+        (outside / "interrupt").write_text(str(times))
+        ran = dismai(*words, DISMAI_SCRATCH_DIR=scratch)
+        assert ran.code == 130
+        assert "goes on from the last checkpoint" in ran.err
+        assert ("goes on with the trainings" in ran.err) == (times == 2)
+        assert not (outside / "out").exists()
+    (outside / "interrupt").unlink()
+    ran = dismai(*words, "--json", DISMAI_SCRATCH_DIR=scratch)
+    assert ran.code == 0, ran.err
+    (row,) = json.loads(ran.out)["rows"]
+    assert row["n_generated"] == 6
+    begun = (outside / "begun").read_text().split()
+    # The second and the third were interrupted, and begun again.
+    assert len(begun) == 5
+    assert sorted(set(begun)) == sorted(str(run["seed"]) for run in row["runs"])
+    assert not list((scratch / "models").iterdir())
+
+
 def test_a_control_makes_its_dataset(dismai: Dismai, spec: Path, tmp_path: Path) -> None:
     """Without --dataset the dataset is made, its controls by the protocol of the study."""
     ran = dismai(
@@ -144,6 +158,13 @@ def test_a_scan(dismai: Dismai, spec: Path, data: Path, outside: Path) -> None:
         (["thirty_lines.py:Sites", "--progress", "a"], "epochs"),
         (["thirty_lines.py:Sites", "--n-data", "10"], "--n-data"),
         (["thirty_lines.py:Sites", "--potential", "sw"], "alloy"),
+        (["thirty_lines.py:Sites", "--equal-time", "10"], "cannot be trained for a given time"),
+        (["thirty_lines.py:Sites,thirty_lines.py:Sites"], "name each model once"),
+        (["thirty_lines.py:Sites,random-occupancy", "--scan", "noise=1,2"], "name one"),
+        (["all", "--size", "huge"], "--size huge"),
+        (["all", "--set", "cryingan.latent=1"], "latent"),
+        (["all", "--set", "nosuch.x=3"], "names none of the models"),
+        (["cryingan,nosuch", "--size", "small"], "unknown model"),
     ],
 )
 def test_refused_before_anything_runs(

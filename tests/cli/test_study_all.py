@@ -7,55 +7,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from models.outside_models import SITES
-
 if TYPE_CHECKING:
     from pathlib import Path
 
     from .conftest import Dismai
 
 
-@pytest.fixture
-def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder, which is the current one, with a model of a user."""
-    (tmp_path / "mine.py").write_text(SITES)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_several_models(dismai: Dismai, spec: Path, data: Path, outside: Path) -> None:
     """A row for each, settings for one of them, and their ranks on the page."""
     ran = dismai(
-        "study", "mine.py:Sites,random-occupancy,uniform-random", spec, "--dataset", data,
-        "--n", 5, "--seeds", 1, "--set", "mine.py:Sites.noise=0.02", "--out", outside / "out",
-        "--json",
+        "study", "thirty_lines.py:Sites,random-occupancy,uniform-random", spec, "--dataset", data,
+        "--n", 5, "--seeds", 1, "--set", "thirty_lines.py:Sites.noise=0.02",
+        "--out", outside / "out", "--json",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     rows = {row["label"]: row for row in json.loads(ran.out)["rows"]}
     assert list(rows) == ["sites noise=0.02", "random-occupancy", "uniform-random"]
     assert rows["sites noise=0.02"]["settings"] == {"noise": 0.02}
     assert rows["uniform-random"]["settings"] == {}
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["mine.py:Sites,mine.py:Sites"], "name each model once"),
-        (["mine.py:Sites,random-occupancy", "--scan", "noise=1,2"], "name one"),
-        (["mine.py:Sites", "--equal-time", "10"], "cannot be trained for a given time"),
-        (["all", "--size", "huge"], "--size huge"),
-        (["all", "--set", "cryingan.latent=1"], "latent"),
-        (["all", "--set", "nosuch.x=3"], "names none of the models"),
-        (["cryingan,nosuch", "--size", "small"], "unknown model"),
-    ],
-)
-def test_refused_before_anything_runs(
-    dismai: Dismai, spec: Path, data: Path, outside: Path, words: list[str], said: str
-) -> None:
-    model, *rest = words
-    ran = dismai("study", model, spec, "--dataset", data, "--out", outside / "out", *rest)
-    assert said in ran.refusal
-    assert not (outside / "out").exists()
 
 
 def test_what_only_sampling_reads_is_scanned_with_one_training(

@@ -98,6 +98,32 @@ train: [./model.sh, train, "{train}", "{folder}"]
 generate: [./model.sh, generate, "{folder}", "{n}", "{out}"]
 """
 
+#: One that is interrupted while it trains the seed of the number that a file beside it holds.
+INTERRUPTED = '''"""Is interrupted while it trains the seed of the number that a file holds."""
+
+from pathlib import Path
+
+from dismaiflow.models.base import ModelCard
+from dismaiflow.structures.structure_set import StructureSet
+
+
+class Interrupted:
+    def fit(self, data, folder, *, seed, budget):
+        begun, interrupt = (Path(__file__).with_name(word) for word in ("begun", "interrupt"))
+        known = begun.read_text().split() if begun.exists() else []
+        begun.write_text(" ".join([*known, str(seed)]))
+        number = len(set(known) - {str(seed)})
+        if interrupt.exists() and interrupt.read_text() == str(number):
+            raise KeyboardInterrupt
+        (folder / "train.bin").write_bytes(data.train.to_bytes())
+
+    def sample(self, folder, n, *, seed):
+        return StructureSet.from_bytes((folder / "train.bin").read_bytes()).select(range(n))
+
+    def card(self):
+        return ModelCard("interrupted", "is interrupted")
+'''
+
 #: One that can misbehave in each way that a user's may.
 WRONG = '''"""Misbehaves as it is told."""
 

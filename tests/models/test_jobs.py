@@ -18,6 +18,7 @@ from dismaiflow.models.snapshots import weights_files
 from dismaiflow.store.datasets import DatasetDoc
 from dismaiflow.store.embedded import embedded_jobstore
 from dismaiflow.store.generated import GeneratedSet, fetch_generated
+from dismaiflow.store.stored_files import get_folder
 from dismaiflow.store.structures import put_structures
 from dismaiflow.structures.dataset import DatasetCard
 from dismaiflow.structures.structure_set import StructureSet
@@ -84,13 +85,36 @@ def test_what_a_killed_job_has_left_is_used(
     store: JobStore, dataset: DatasetDoc, tmp_path: Path
 ) -> None:
     """The folder of the same launch is gone on with; that of another one is not."""
-    folder = tmp_path / "scratch" / "models" / "mine"
     for launch, steps in ((0, 2), (7, 4)):
+        job = TrainModelMaker().make(counter(), get_system("alloy-1500K-wide"), dataset, 3)
+        folder = tmp_path / "scratch" / "models" / str(job.uuid)
         (folder / "sub").mkdir(parents=True)
         (folder / "sub" / "count.json").write_text(json.dumps({"step": 2}))
         (folder / ".launch.json").write_text(json.dumps({"n_launches": launch}))
-        trained = train(store, dataset, TrainModelMaker(folder_key="mine"))
-        assert trained.n_launches == steps
+        assert TrainedModelDoc.model_validate(finish(job, store)).n_launches == steps
+        assert not folder.exists()
+
+
+def test_what_an_interrupted_command_has_left_is_used(
+    store: JobStore, dataset: DatasetDoc, tmp_path: Path
+) -> None:
+    """By the same training under the same key alone; a finished one is not repeated."""
+    with pytest.raises(RuntimeError):
+        train(store, dataset, TrainModelMaker(folder_key="mine", max_launches=2))
+    kept = TrainModelMaker(folder_key="mine")
+    # Of four steps, one a launch, two were taken.
+    assert train(store, dataset, kept).n_launches == 2
+    (folder,) = (tmp_path / "scratch" / "models" / "mine").iterdir()
+    (folder / "train.bin").write_bytes(b"as it was left")
+    again = train(store, dataset, kept)
+    assert (again.step, again.n_launches) == (4, 2)
+    fetched = get_folder(store, {"train.bin": again.files["train.bin"]}, tmp_path / "fetched")
+    assert (fetched / "train.bin").read_bytes() == b"as it was left"
+    assert train(store, dataset, kept, broken_seed=1).n_launches == 4
+    # Another model in the same file is another training.
+    (tmp_path / "counting.py").write_text(COUNTER.replace("four launches", "4 launches"))
+    assert train(store, dataset, TrainModelMaker(folder_key="mine")).n_launches == 4
+    assert len(list((tmp_path / "scratch" / "models" / "mine").iterdir())) == 3
 
 
 def test_one_that_never_ends_is_given_up(store: JobStore, dataset: DatasetDoc) -> None:

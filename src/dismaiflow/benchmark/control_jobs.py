@@ -15,8 +15,8 @@ from dismaiflow.benchmark.schemas import ControlsDoc, CountedChunk
 from dismaiflow.jobs import dismai_job
 from dismaiflow.models.base import Budget, ModelData
 from dismaiflow.models.checks import sample_checked
-from dismaiflow.models.jobs import scratch_folder
 from dismaiflow.models.registry import get_model
+from dismaiflow.models.scratch import scratch_folder
 from dismaiflow.store.blobs import current_jobstore
 from dismaiflow.store.generated import GeneratedSet, store_generated
 from dismaiflow.store.structures import StructuresRef, get_structures

@@ -11,6 +11,7 @@ import typer
 from dismaiflow.cli import model_options as options
 from dismaiflow.cli.console import MAX_SEED, out, print_json
 from dismaiflow.cli.inputs import find_system, read_parents
+from dismaiflow.cli.interrupted import kept_trainings
 from dismaiflow.cli.potentials import check_device, check_scratch
 from dismaiflow.cli.run import run_flow
 from dismaiflow.cli.scoring import (
@@ -115,7 +116,11 @@ def study(
     tags: Tags = None,
     json: Annotated[bool, typer.Option("--json", help="Print study.json.")] = False,
 ) -> None:
-    """Train, sample and score models: their rows beside the published ones and the controls."""
+    """Train, sample and score models: their rows beside the published ones and the controls.
+
+    A study that was interrupted goes on when the same command is given again: finished trainings
+    are not repeated.
+    """
     check_place(out_dir, submit)
     from dismaiflow.benchmark.question import card_controls
     from dismaiflow.campaigns.study import DatasetStudyMaker, variant_protocols
@@ -148,7 +153,8 @@ def study(
         "relaxed": relaxed,
         "own_cells": generated_lattice,
     }
-    with open_place(submit) as place:
+    trainings = maker.train_maker
+    with kept_trainings("study", out_dir) as trainings.folder_key, open_place(submit) as place:
         if opened is not None:
             assert potential is not None
             asked["potential"] = put_potential(place.store, potential, opened)

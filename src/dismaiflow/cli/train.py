@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from dismaiflow.cli import model_options as options
 from dismaiflow.cli.console import MAX_SEED, err, out, print_json
 from dismaiflow.cli.inputs import find_system
+from dismaiflow.cli.interrupted import kept_trainings
 from dismaiflow.cli.potentials import check_scratch
 from dismaiflow.cli.run import run_flow
 from dismaiflow.cli.submitting import Submit, Tags, check_place, open_place, submit_flow
 from dismaiflow.errors import DismaiError
-
-if TYPE_CHECKING:
-    from dismaiflow.models.registry import ModelChoice
-    from dismaiflow.structures.dataset import Dataset
 
 
 def train(
@@ -61,8 +57,7 @@ def train(
     if out_dir is not None:
         check_out_folder(out_dir)
         check_scratch()
-        maker.folder_key = _key(out_dir, choice, opened, seed)
-    with open_place(submit) as place:
+    with kept_trainings("train", out_dir) as maker.folder_key, open_place(submit) as place:
         stored = store_dataset(place.store, opened)
         job = fit_category(
             maker.make(choice, spec.self_contained(), stored, seed), open_model(choice)
@@ -74,11 +69,7 @@ def train(
         if submit:
             submit_flow(flow, place, tags or (), json)
             return
-        try:
-            done = run_flow(flow, place.store, json, tags or ())
-        except KeyboardInterrupt:
-            err.print("the same command goes on from the last checkpoint", style="yellow")
-            raise
+        done = run_flow(flow, place.store, json, tags or ())
         document = TrainedModelDoc.model_validate(done.result(flow.output))
         assert out_dir is not None
         export_model(place.store, document, out_dir)
@@ -133,14 +124,3 @@ def generate(
     if broken:
         err.print(f"{broken} of {n} hold coordinates that are not finite", style="yellow")
     out.print(f"wrote {len(found.structures)} structures to {out_file}", soft_wrap=True)
-
-
-def _key(folder: Path, choice: ModelChoice, dataset: Dataset, seed: int) -> str:
-    """Return one word for everything that decides a training, and for where it goes."""
-    asked = [
-        str(folder.absolute()),
-        choice.model_dump_json(),
-        str(sorted(dataset.card.content_hashes.items())),
-        str(seed),
-    ]
-    return f"train-{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:24]}"

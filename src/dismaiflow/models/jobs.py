@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,14 +14,19 @@ from dismaiflow.models.base import Budget, FitResult, ModelData
 from dismaiflow.models.checks import sample_checked
 from dismaiflow.models.registry import ModelChoice, open_model
 from dismaiflow.models.schemas import TrainedModelDoc
+from dismaiflow.models.scratch import (
+    LAUNCH_NAME,
+    TrainingFolder,
+    scratch_folder,
+    training_word,
+    trainings_folder,
+)
 from dismaiflow.models.snapshots import weights_files
-from dismaiflow.settings import load_settings
 from dismaiflow.store.blobs import current_jobstore
 from dismaiflow.store.datasets import DatasetDoc
 from dismaiflow.store.generated import GeneratedSet, fetch_generated, store_generated
 from dismaiflow.store.stored_files import get_folder, put_folder
 from dismaiflow.store.structures import get_structures
-from dismaiflow.structures.files import explain_os_error, write_text
 from dismaiflow.structures.read import BadFrame, ReadStructures
 from dismaiflow.structures.structure_set import StructureSet
 from dismaiflow.systems import SystemSpec
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
 #: Kinds under which the files of models are stored: of finished ones, and of those that go on.
 MODEL_KIND = "model_file"
 STATE_KIND = "model_state"
-
-#: Tells in a scratch folder how many launches before this one the folder knows of.
-_LAUNCH_NAME = ".launch.json"
 
 
 def fit_category(job: Job, model: GenerativeModel) -> Job:
@@ -71,8 +69,9 @@ class TrainModelMaker(Maker):
         Whether a job that is told to stop ends all that runs in its process, as a command here
         does, instead of putting itself into the queue again.
     folder_key : str
-        Names the scratch folder in place of the job, so that the same command goes on where it was
-        interrupted; nobody else may use it meanwhile.
+        Names a folder below which trainings are kept, in place of one named by the job, until who
+        gave the name removes it: the same command goes on where it was interrupted, and finished
+        trainings are not repeated. Nobody else may use it meanwhile.
     """
 
     name: str = "train model"
@@ -117,12 +116,16 @@ class TrainModelMaker(Maker):
         choice = ModelChoice.model_validate(choice)
         document = DatasetDoc.model_validate(dataset)
         model = open_model(choice)
-        key = self.folder_key or str(CURRENT_JOB.job.uuid)
-        folder = _training_folder(jobstore, key, state, n_launches)
-        data = _model_data(jobstore, document, spec)
-        with Budget(self.max_seconds).listening() as budget:
-            result = model.fit(data, folder, seed=seed, budget=budget) or FitResult()
-        launches = n_launches + 1
+        folder = self._folder(choice, spec, document, seed, n_launches)
+        folder.prepare(jobstore, state)
+        budget = Budget(self.max_seconds)
+        if folder.finished is not None:
+            result, launches = folder.finished
+        else:
+            data = _model_data(jobstore, document, spec)
+            with budget.listening():
+                result = model.fit(data, folder.path, seed=seed, budget=budget) or FitResult()
+            launches = n_launches + 1
         if not result.finished and budget.told_by and self.stops_here:
             raise KeyboardInterrupt(budget.told_by)
         if not result.finished:
@@ -131,7 +134,7 @@ class TrainModelMaker(Maker):
                     f"model {choice.name}: not finished after {launches} jobs (step {result.step});"
                     " give each more time (max_seconds), or allow more (max_launches)"
                 )
-            left = put_folder(jobstore, folder, STATE_KIND, [_LAUNCH_NAME])
+            left = put_folder(jobstore, folder.path, STATE_KIND, [LAUNCH_NAME])
             again = self.make(choice, spec, document, seed, left, launches)
             again.name = CURRENT_JOB.job.name
             again.config.manager_config = dict(CURRENT_JOB.job.config.manager_config)
@@ -144,7 +147,7 @@ class TrainModelMaker(Maker):
             card=asdict(card),
             seed=seed,
             training_hash=document.sets["train"].content_hash,
-            files=put_folder(jobstore, folder, MODEL_KIND, [_LAUNCH_NAME]),
+            files=put_folder(jobstore, folder.path, MODEL_KIND, [LAUNCH_NAME]),
             step=result.step,
             epoch=result.epoch,
             seconds=result.seconds,
@@ -152,8 +155,17 @@ class TrainModelMaker(Maker):
             losses=result.losses,
             device=result.device,
         )
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.finish(result)
         return trained
+
+    def _folder(
+        self, choice: ModelChoice, spec: SystemSpec, data: DatasetDoc, seed: int, n_launches: int
+    ) -> TrainingFolder:
+        """Return where the running job trains."""
+        if not self.folder_key:
+            return TrainingFolder(trainings_folder(str(CURRENT_JOB.job.uuid)), n_launches)
+        word = training_word(choice, spec, data, seed)
+        return TrainingFolder(trainings_folder(self.folder_key) / word, n_launches, shared=True)
 
 
 @dataclass
@@ -302,26 +314,6 @@ def sample_stored(
         return sample_checked(model, folder, n, seed)
 
 
-class scratch_folder:  # noqa: N801 - used like a function
-    """A temporary folder under SCRATCH_DIR."""
-
-    def __init__(self, name: str) -> None:
-        self._parent = load_settings().SCRATCH_DIR / name
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-
-    def __enter__(self) -> Path:
-        try:
-            self._parent.mkdir(parents=True, exist_ok=True)
-            self._folder = tempfile.TemporaryDirectory(dir=self._parent)
-        except OSError as error:
-            raise explain_os_error(error, self._parent) from None
-        return Path(self._folder.name)
-
-    def __exit__(self, *_: object) -> None:
-        assert self._folder is not None
-        self._folder.cleanup()
-
-
 def _stored(jobstore: JobStore, name: str, found: ReadStructures, chunk_size: int) -> GeneratedSet:
     return store_generated(jobstore, name, found.structures, chunk_size, found.indices, found.bad)
 
@@ -352,25 +344,3 @@ def _model_data(jobstore: JobStore, document: DatasetDoc, spec: SystemSpec) -> M
         get_structures(jobstore, val) if val is not None else None,
         spec,
     )
-
-
-def _training_folder(
-    jobstore: JobStore, key: str, state: dict[str, list[str]] | None, n_launches: int
-) -> Path:
-    """Return the folder of the running job; what a killed launch has left there is kept."""
-    folder = load_settings().SCRATCH_DIR / "models" / key
-    mark = folder / _LAUNCH_NAME
-    try:
-        known = json.loads(mark.read_text("utf-8"))["n_launches"]
-    except (OSError, ValueError, KeyError, TypeError):
-        known = -1
-    try:
-        if known != n_launches:
-            # Another launch's folder, perhaps on another machine: the store knows what it came to.
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            get_folder(jobstore, state or {}, folder)
-            write_text(mark, json.dumps({"n_launches": n_launches}))
-    except OSError as error:
-        raise DismaiError(f"{explain_os_error(error, folder)} (DISMAI_SCRATCH_DIR)") from None
-    return folder

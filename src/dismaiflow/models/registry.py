@@ -87,6 +87,20 @@ def choose(name: str, settings: Mapping[str, Any] | None = None) -> ModelChoice:
     return ModelChoice(name=name, settings=given)
 
 
+def source_files(choice: ModelChoice) -> list[Path]:
+    """Return the files by which a user gives a model, as far as they are named.
+
+    Those of ``FILE.py:Class``, and what the words of a command model name.
+    """
+    if choice.file is not None:
+        return [Path(choice.file)]
+    if choice.command is None:
+        return []
+    home = Path(choice.command["folder"])
+    words = [*choice.command["train"], *choice.command["generate"]]
+    return sorted({home / word for word in words if (home / word).is_file()})
+
+
 def open_model(choice: ModelChoice) -> GenerativeModel:
     """Make the model of a choice.
 
