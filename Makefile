@@ -53,7 +53,7 @@ launchpad: $(VENV)/.launchpad
 	@echo "  dismai launchpad check"
 
 test: $(VENV)/.all
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal
 
 test-slow: $(VENV)/.all
 	$(BIN)/python -m pytest -m slow

@@ -47,12 +47,14 @@ def cut(cell, sites, rows, low, high):
     if normal @ (np.asarray(rows[2], dtype=float) @ cell) < 0:
         raise ValueError("left-handed")
     frame = np.linalg.inv(np.array([a, b, normal]))
+    shifts = np.array(list(product(range(-12, 13), repeat=3)))
     found = []
     for symbol, site in sites:
-        for shift in product(range(-12, 13), repeat=3):
-            u, v, z = (site + shift) @ cell @ frame
-            if low <= z < high and -1e-6 <= u < 1 - 1e-6 and -1e-6 <= v < 1 - 1e-6:
-                found.append((symbol, u, v, z))
+        places = (site + shifts) @ cell @ frame
+        u, v, z = places.T
+        inside = (low <= z) & (z < high)
+        inside &= (u >= -1e-6) & (u < 1 - 1e-6) & (v >= -1e-6) & (v < 1 - 1e-6)
+        found += [(symbol, *place) for place in places[inside].tolist()]
     found.sort(key=lambda row: (round(row[3], 3), row[0], row[1], row[2]))
     return [f[0] for f in found], np.array([f[1:] for f in found])
 
