@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -74,6 +75,7 @@ def run_mongod(folder: Path) -> Iterator[int]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        shutil.rmtree(folder / "db", ignore_errors=True)  # 300 MB
 
 
 @pytest.fixture(scope="session")

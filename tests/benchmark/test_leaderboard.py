@@ -168,6 +168,31 @@ def test_controls_and_what_is_not_comparable(jobstore: JobStore) -> None:
     assert not other.learning.shown
 
 
+@pytest.mark.parametrize(
+    ("close_pairs", "shown", "said"),
+    [
+        ({"distance": 1.5, "mean": 0.5, "random": 2.0}, True, "shown to learn: beats"),
+        ({"distance": 1.5, "mean": 924.0, "random": 24.1}, False, "924 pairs of atoms"),
+        # a score that is older than the count, and one in a cell of no volume
+        (None, False, "how many atoms are too close was not counted"),
+        ({"distance": 1.5, "mean": 0.5, "random": None}, False, "was not counted"),
+    ],
+)
+def test_collapsed_structures_are_not_shown_to_learn(
+    jobstore: JobStore, close_pairs: dict[str, float] | None, shown: bool, said: str
+) -> None:
+    """Scored as generated, they do not fail."""
+    beside = {"uniform-random": {"d_rdf": 0.9, "percent_failed": 0.0}}
+    document = score("a", system=SI, d_rdf=0.1, percent_failed=0.0, controls=beside)
+    document["output"]["provenance"]["potential"] = None
+    document["output"]["findings"] = {"close_pairs": close_pairs}
+    put(jobstore, document)
+    (row,) = board_of(jobstore, SI).own
+    assert row.learning is not None
+    assert row.learning.shown is shown
+    assert said in row.learning.text
+
+
 def test_the_newest_stands(jobstore: JobStore) -> None:
     """Of one model, protocol and reference the newest; others are rows of their own."""
     put(

@@ -134,7 +134,8 @@ def test_walltime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = ended.task
     assert task.state == "successful"
     steps = task.calcs_reversed[0].output.ionic_steps
-    assert len(steps) == 3
+    # The program waits in the third one; where it is slow to start, it is told to stop before.
+    assert 0 < len(steps) <= 3
     assert np.linalg.norm(steps[-1].forces, axis=1).max() > 0.5
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ def private(dismai: Dismai) -> Iterator[PrivateServer]:
     assert f"127.0.0.1:{server.credentials()['port']}" in started.words
     yield server
     server.stop()
+    shutil.rmtree(server.folder / "db", ignore_errors=True)  # 300 MB
 
 
 @pytest.fixture(scope="session")

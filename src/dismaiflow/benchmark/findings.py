@@ -162,6 +162,24 @@ class InterfaceEnergies(BaseModel):
     histogram: Histogram | None = None
 
 
+class ClosePairs(BaseModel):
+    """Pairs of atoms that are too close in generated structures, before anything is moved.
+
+    Parameters
+    ----------
+    distance : float
+        At most so far apart, Å.
+    mean : float
+        Pairs of a structure.
+    random : float or None
+        Those of as many atoms anywhere in the cell of the reference.
+    """
+
+    distance: float
+    mean: float
+    random: float | None = None
+
+
 class Findings(BaseModel):
     """Everything that only structures with free atoms have."""
 
@@ -170,6 +188,7 @@ class Findings(BaseModel):
     bonds: list[BondCount] = Field(default_factory=list)
     relaxations: Relaxations | None = None
     interface_energies: InterfaceEnergies | None = None
+    close_pairs: ClosePairs | None = None
     missing: dict[str, str] = Field(
         default_factory=dict, description="why something of the above is not there"
     )

@@ -42,6 +42,9 @@ CONTROL_MODELS = tuple(
 #: Where a score says how its structures relaxed.
 _RELAXATION = "output.findings.relaxations.generated"
 
+#: Where it says how many atoms were too close before.
+_CLOSE_PAIRS = "output.findings.close_pairs"
+
 Kind = Literal["published", "control", "own"]
 
 _CONTROLS = TypeAdapter(dict[str, dict[str, float | None]])
@@ -70,6 +73,7 @@ _FIELDS = (
     "potential",
     "potential_hash",
     "relaxation",
+    "close_pairs",
 )
 
 
@@ -133,7 +137,7 @@ class LeaderboardScoresBuilder(DocumentRowBuilder):
 
     def fields(self, kind: str) -> tuple[str, ...]:
         """Return the paths that these rows are made from."""
-        return (*super().fields(kind), "output.controls", _RELAXATION)
+        return (*super().fields(kind), "output.controls", _RELAXATION, _CLOSE_PAIRS)
 
     def make(self, kind: str, values: dict[str, Any]) -> dict[str, Any]:
         """Make the row of a score, with its potential and the scores of its controls."""
@@ -144,6 +148,7 @@ class LeaderboardScoresBuilder(DocumentRowBuilder):
             "potential": potential.get("name"),
             "potential_hash": potential.get("hash"),
             "relaxation": values[_RELAXATION],
+            "close_pairs": values[_CLOSE_PAIRS],
         }
 
 
@@ -324,7 +329,13 @@ def _learning(score: dict[str, Any], metrics: dict[str, Metric]) -> Learning:
     controls = score["controls"] or {}
     # the documents of scores do not say the kind of their system
     kind = "alloy" if "d_cluster" in metrics or LATTICE_CONTROL in controls else ""
+    pairs = score["close_pairs"] or {}
+    known = pairs.get("random") is not None
     verdict = learning_verdict(
-        metrics, controls, kind, as_generated=not kind and not score["potential"]
+        metrics,
+        controls,
+        kind,
+        (pairs["mean"], pairs["random"]) if known else None,
+        as_generated=not kind and not score["potential"],
     )
     return Learning(shown=verdict.shown, text=verdict.text)

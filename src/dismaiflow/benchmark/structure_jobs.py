@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jobflow import Maker
 
+from dismaiflow.benchmark.close_pairs import mean_close_pairs
 from dismaiflow.benchmark.collecting import collect_results, find_example
 from dismaiflow.benchmark.count_jobs import first_chunk
 from dismaiflow.benchmark.protocol import ScoringProtocol
@@ -31,7 +32,7 @@ from dismaiflow.potentials.schemas import RelaxedDoc
 from dismaiflow.potentials.table import RelaxationTable
 from dismaiflow.store.blobs import current_jobstore, get_blob
 from dismaiflow.store.generated import GeneratedSet
-from dismaiflow.store.structures import StructuresRef
+from dismaiflow.store.structures import StructuresRef, read_chunks
 from dismaiflow.structures.checks import Expectation
 from dismaiflow.structures.read import BadFrame
 from dismaiflow.systems import SystemSpec
@@ -39,6 +40,7 @@ from dismaiflow.systems import SystemSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dismaiflow.benchmark.findings import ClosePairs
     from dismaiflow.benchmark.runs import RunScore
 
 #: The only status with which a structure goes on.
@@ -133,6 +135,7 @@ class CollectStructureScoreMaker(Maker):
             SetEnergies.of_reference(jobstore, reference_relaxed),
             first_chunk(jobstore, reference).cells[0],
         )
+        findings.close_pairs = _close_pairs(jobstore, reference, generated)
         energies = [e for one in sets for e in one.per_atom.values()]
         told = [*(marks or []), *_reference_marks(reference_relaxed)]
         return ScoreDoc(
@@ -317,6 +320,16 @@ def score_set(
     energies = SetEnergies.of_generated(jobstore, relaxed).of(features.indices.tolist())
     run = scorer.score_run(features, generated.n_frames, failed, energies.per_atom)
     return ScoredSet(run, features, energies)
+
+
+def _close_pairs(
+    jobstore: Any, reference: StructuresRef, generated: list[GeneratedSet]
+) -> ClosePairs | None:
+    """Count the atoms that are too close in what was generated."""
+    first = first_chunk(jobstore, reference).select(np.array([0]))
+    # Chunks that are gone are among the failures.
+    sets = (read_chunks(jobstore, one.structures.chunks)[0] for one in generated)
+    return mean_close_pairs(sets, Expectation.of_reference(first, "reference"))
 
 
 def _reference_marks(relaxed: RelaxedDoc | None) -> list[str]:

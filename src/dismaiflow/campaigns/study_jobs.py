@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,6 +9,11 @@ import numpy as np
 from jobflow import Maker, Response
 from pydantic import BaseModel
 
+from dismaiflow.benchmark.close_pairs import (
+    CLOSE_DISTANCE,
+    each_close_pairs,
+    random_close_pairs,
+)
 from dismaiflow.benchmark.maker import BenchmarkMaker
 from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.benchmark.question import (
@@ -22,7 +26,6 @@ from dismaiflow.benchmark.schemas import ControlsDoc, ScoreDoc
 from dismaiflow.campaigns.study_schemas import SampleCheck, StudyDoc, StudyRow, Variant
 from dismaiflow.errors import DismaiError
 from dismaiflow.jobs import dismai_job, replaced_by
-from dismaiflow.metrics.rdf import neighbour_pairs
 from dismaiflow.models.checks import validate_generated
 from dismaiflow.models.schemas import TrainedModelDoc
 from dismaiflow.potentials.store import PotentialRef
@@ -31,20 +34,13 @@ from dismaiflow.store.blobs import current_jobstore
 from dismaiflow.store.datasets import DatasetDoc, StoredDataset
 from dismaiflow.store.generated import GeneratedSet, fetch_generated
 from dismaiflow.store.structures import get_chunk
-from dismaiflow.structures.checks import Expectation, find_problem
+from dismaiflow.structures.checks import Expectation
 from dismaiflow.systems import SystemSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from dismaiflow.structures.read import ReadStructures
+    from collections.abc import Sequence
 
 _Document = TypeVar("_Document", bound=BaseModel)
-
-#: Atoms at most so far apart are too close (Å; Fig. S12 of the SI).
-CLOSE_DISTANCE = 1.5
 
 
 @dataclass
@@ -83,7 +79,11 @@ class CheckSampleMaker(Maker):
         like = Expectation.of_reference(get_chunk(jobstore, training.chunks[0]), "training set")
         expected = Expectation(like.composition, None if own_cells else like.cell)
         checked = validate_generated(found, found.n_frames, expected)
-        counts = np.array(list(_close_pairs(found, expected, self.close_distance)), dtype=float)
+        pairs = []
+        for number in each_close_pairs(found.structures, expected, self.close_distance):
+            report(self.name, 1, len(found.structures), "structures")
+            pairs.append(number)
+        counts = np.array([number for number in pairs if number is not None], dtype=float)
         return SampleCheck(
             n_asked=found.n_frames,
             n_readable=len(found.structures),
@@ -93,45 +93,6 @@ class CheckSampleMaker(Maker):
             random_close_pairs=random_close_pairs(like, self.close_distance),
             close_distance=self.close_distance,
         )
-
-
-def _close_pairs(found: ReadStructures, expected: Expectation, distance: float) -> Iterator[int]:
-    """Yield the number of close pairs of every structure that can have any."""
-    for i, atoms in enumerate(found.structures):
-        if find_problem(found.structures, i, expected) is None:
-            yield count_close_pairs(atoms.positions, atoms.cell.array, distance)
-        report("check sample", 1, len(found.structures), "structures")
-
-
-def random_close_pairs(like: Expectation, distance: float) -> float | None:
-    """Return the mean number of close pairs of atoms that stand anywhere in the cell.
-
-    Each of the N (N - 1) / 2 pairs is close with the probability (4/3) π r³ / V, which takes the
-    sphere to fit into the cell.
-    """
-    if like.cell is None:
-        return None
-    n_atoms = sum(like.composition.values())
-    volume = abs(float(np.linalg.det(like.cell)))
-    return n_atoms * (n_atoms - 1) / 2 * 4 / 3 * math.pi * distance**3 / volume
-
-
-def count_close_pairs(
-    positions: NDArray[np.float64], cell: NDArray[np.float64], distance: float
-) -> int:
-    """Count unique pairs of atoms at most so far apart, nearest images (Fig. S12).
-
-    Parameters
-    ----------
-    positions : ndarray, shape (n_atoms, 3)
-        Cartesian, Å.
-    cell : ndarray, shape (3, 3)
-        Rows are vectors, Å.
-    distance : float
-        Å.
-    """
-    first, second, _ = neighbour_pairs(positions, cell, np.nextafter(distance, np.inf))
-    return len({(i, j) for i, j in zip(first.tolist(), second.tolist(), strict=True) if i < j})
 
 
 @dataclass

@@ -71,7 +71,7 @@ DOCUMENTS = "outputs"
 MARK = {"built_by": "dismaiflow"}
 
 #: Rises when rows are made differently, so that those of older versions are made again.
-ROW_VERSION = 3
+ROW_VERSION = 4
 
 #: How a MongoStore finds its server.
 _CONNECTION = (
