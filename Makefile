@@ -6,8 +6,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= quickstart
-# Four workers for two cores, since many tests wait for servers: on more cores, say PYTEST_WORKERS=8.
-PYTEST_WORKERS ?= 4
+# Three workers for two cores, since many tests wait for servers: on more cores, say PYTEST_WORKERS=8.
+PYTEST_WORKERS ?= 3
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet

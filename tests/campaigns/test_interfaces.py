@@ -169,6 +169,7 @@ def test_mutated_families_do_not_stand_on_both_sides(
     assert any("not independent" in text for text in document.card.warnings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["mutation", "surrogate"])
 def test_a_search_that_learns_is_reproducible(
     store: JobStore, run: Callable[..., Any], potential: Callable[[str], PotentialRef],

@@ -165,6 +165,7 @@ def test_two_launchpads(
     assert (removed(ran), json.loads(ran.out)["n_kept"]) == (0, 2)
 
 
+@pytest.mark.slow
 def test_launchpad_gone(
     dismai: Dismai,
     configure: Callable[..., Path],

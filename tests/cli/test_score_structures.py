@@ -154,6 +154,7 @@ def test_relaxed_structures_are_taken_as_they_are(
     assert {"train-resample", "rattled", "uniform-random"} == set(found["controls"])
 
 
+@pytest.mark.slow
 def test_amorphous_silica_from_yaml_alone(
     score: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from .conftest import Dismai
 
+#: Controls are drawn for every alignment.
+FEW = {"DISMAI_N_CONTROL": 3}
+
 
 def test_several_models(dismai: Dismai, spec: Path, data: Path, outside: Path) -> None:
     """A row for each, settings for one of them, and their ranks on the page."""
@@ -19,6 +22,7 @@ def test_several_models(dismai: Dismai, spec: Path, data: Path, outside: Path) -
         "study", "thirty_lines.py:Sites,random-occupancy,uniform-random", spec, "--dataset", data,
         "--n", 5, "--seeds", 1, "--set", "thirty_lines.py:Sites.noise=0.02",
         "--out", outside / "out", "--json",
+        **FEW,
     )  # fmt: skip
     assert ran.code == 0, ran.err
     rows = {row["label"]: row for row in json.loads(ran.out)["rows"]}
@@ -35,7 +39,7 @@ def test_what_only_sampling_reads_is_scanned_with_one_training(
     ran = dismai(
         "study", "diffcsp", spec, "--dataset", data, "--size", "small", "--n", 3, "--seeds", 1,
         "--set", "max_steps=3", "--scan", "corrector_steps=0,2", "--out", outside / "out",
-        "--json",
+        "--json", **FEW,
     )  # fmt: skip
     assert ran.code == 0, ran.err
     one, other = json.loads(ran.out)["rows"]
@@ -67,7 +71,7 @@ def test_all_models_of_the_paper(dismai: Dismai, spec: Path, data: Path, outside
     ran = dismai(
         "study", "all", spec, "--dataset", data, "--size", "small", "--n", 2, "--seeds", 1,
         "--set", "max_steps=2", "--set", "device=cpu", "--set", "cdvae.langevin_steps=1",
-        "--out", outside / "out",
+        "--out", outside / "out", **FEW,
     )  # fmt: skip
     assert ran.code == 0, ran.err
     study = json.loads((outside / "out" / "study.json").read_text())
@@ -95,6 +99,7 @@ def test_for_equal_time(dismai: Dismai, spec: Path, data: Path, outside: Path) -
         "study", "cryingan,diffcsp", spec, "--dataset", data, "--size", "small", "--n", 2,
         "--seeds", 1, "--set", "device=cpu", "--set", "diffcsp.max_train_seconds=2",
         "--equal-time", 1, "--out", outside / "out", "--json",
+        **FEW,
     )  # fmt: skip
     assert ran.code == 0, ran.err
     rows = {row["label"]: row for row in json.loads(ran.out)["rows"]}

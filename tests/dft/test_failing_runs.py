@@ -71,9 +71,9 @@ def no_step_twice(store: JobStore, document: RunDoc) -> None:  # noqa: F811
     ("fail", "handler"),
     [
         (("zbrent@4",), "VaspErrorHandler"),
-        (("edddav@3", "zbrent@4"), "VaspErrorHandler"),
-        (("nelm@5",), "UnconvergedErrorHandler"),
-        (("explode@3",), "PotimErrorHandler"),
+        pytest.param(("edddav@3", "zbrent@4"), "VaspErrorHandler", marks=pytest.mark.slow),
+        pytest.param(("nelm@5",), "UnconvergedErrorHandler", marks=pytest.mark.slow),
+        pytest.param(("explode@3",), "PotimErrorHandler", marks=pytest.mark.slow),
     ],
 )
 def test_custodian_recovers(
@@ -98,6 +98,7 @@ def test_custodian_recovers(
     no_step_twice(store, document)
 
 
+@pytest.mark.slow
 def test_silence_is_ended_and_the_run_goes_on(
     store: JobStore,  # noqa: F811
     clean_energy: float,

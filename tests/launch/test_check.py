@@ -137,6 +137,7 @@ def test_workers_that_fail(
     assert places_of({password}, private, tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_at_its_store(
     mine: LaunchConfig, private: PrivateServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +177,14 @@ def test_a_job_that_fails_at_its_store(
     assert places_of({right, password}, private, tmp_path) == []
 
 
-@pytest.mark.parametrize("place", ["home", "variable", "folder"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "home",
+        pytest.param("variable", marks=pytest.mark.slow),
+        pytest.param("folder", marks=pytest.mark.slow),
+    ],
+)
 def test_a_configuration_that_workers_do_not_find(
     configured: Callable[..., LaunchConfig],
     login: Login,
@@ -340,6 +348,7 @@ WAITING = {
 }
 
 
+@pytest.mark.slow
 def test_a_queue_that_does_not_start_jobs(
     mine: LaunchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -359,10 +368,11 @@ def test_a_queue_that_does_not_start_jobs(
     assert left(mine) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "scancel",
     [
-        pytest.param(None, marks=pytest.mark.slow),
+        None,
         "echo scancel: error: Access denied >&2; exit 1",
     ],
 )
@@ -385,6 +395,7 @@ def test_queue_jobs_that_cannot_be_cancelled(
     assert left(mine) == []
 
 
+@pytest.mark.slow
 def test_an_interrupted_check_cancels_its_queue_jobs(
     mine: LaunchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -410,6 +421,7 @@ def interrupt(config: LaunchConfig, monkeypatch: pytest.MonkeyPatch) -> None:
             pass
 
 
+@pytest.mark.slow
 def test_another_queue_than_slurm(
     mine: LaunchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

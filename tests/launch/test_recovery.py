@@ -125,7 +125,7 @@ def again(bench: Bench) -> Callable[[], Bench]:
     "before",
     [
         pytest.param(1, id="dispatcher", marks=pytest.mark.slow),
-        pytest.param(4, id="chunk"),
+        pytest.param(4, id="chunk", marks=pytest.mark.slow),
         pytest.param(8, id="gatherer", marks=pytest.mark.slow),
     ],
 )
@@ -399,6 +399,7 @@ def test_a_submitter_dies_at_each_of_its_writes(
     check_finished(bench, run_id)
 
 
+@pytest.mark.slow
 def test_a_submitted_score_with_deaths(bench: Bench, again: Callable[[], Bench]) -> None:
     """A real flow: its workers die at some of their writes, the result is that of a quiet run."""
     from jobflow.core.reference import find_and_resolve_references

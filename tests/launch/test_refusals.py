@@ -165,6 +165,7 @@ def test_a_user_who_may_only_read(
     assert "readWrite" in line
 
 
+@pytest.mark.slow
 def test_a_full_disk_of_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Told while the server still lives, and why it does not where it has ended itself."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

@@ -105,6 +105,7 @@ def check_workers(launchpad: Any, run_id: str) -> dict[str, int]:
     return ran
 
 
+@pytest.mark.slow
 def test_a_training_set_of_which_the_worker_dies(
     bench: Bench, again: Callable[[], Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,7 +89,8 @@ def finished(path: Path, processes: int) -> set[str]:
     return {structure for structures in seen.values() for structure in structures[:-left_out]}
 
 
-@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_relaxation_goes_on_where_it_was(
     dismai: Dismai, config: LaunchConfig, tmp_path: Path, processes: int
 ) -> None:

@@ -65,6 +65,7 @@ def check(sizes: dict[str, int]) -> None:
         assert size < MEGABYTE, name
 
 
+@pytest.mark.slow
 def test_sizes_of_a_run_of_the_papers_size(bench: Bench) -> None:
     """1,500 structures, 60 jobs."""
     flow = paper_size_flow(bench)

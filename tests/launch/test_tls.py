@@ -158,6 +158,7 @@ def without_password(text: str) -> None:
     assert not re.search(r"tea|four|clock", text), text
 
 
+@pytest.mark.slow
 def test_init_and_check(encrypted: Encrypted, dismai: Dismai, home: Path, tmp_path: Path) -> None:
     """The command logs in, and workers do, by what it has written."""
     secret = tmp_path / "secret"
@@ -253,7 +254,7 @@ def by_uri(folder: Path, uri: str) -> LaunchConfig:
     return LaunchConfig(folder)
 
 
-@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("tls", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_by_uri(
     encrypted: Encrypted,
     private: PrivateServer,

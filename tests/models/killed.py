@@ -27,6 +27,7 @@ TOYS: dict[str, dict[str, Any]] = {
     "cryingan": {
         "batch_size": 4, "max_steps": STEPS, "generator_channels": 8, "generator_widths": [8, 8],
         "critic_widths": [8, 8], "critic_head": [8], "n_neighbors": 2, "device": "cpu",
+        "augmentation": "lattice-translations", "translations": [2, 1, 1],
     },
     "diffcsp": {
         "batch_size": 4, "max_steps": STEPS, "layers": 1, "hidden": 8, "n_frequencies": 2,

@@ -34,6 +34,7 @@ def learned(folder: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(tmp_path: Path) -> None:
     """All in one process, which imports torch once and forks for each kill."""
     done = subprocess.run(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dismaiflow.errors import DismaiError
+from dismaiflow.models import separation
 from dismaiflow.models.base import Budget, ModelData
 from dismaiflow.models.random_structures import RandomGeneration, RandomGrid, RandomSeparated
 from dismaiflow.structures.read import ReadStructures
@@ -42,8 +43,9 @@ def test_separated_atoms_are_as_far_apart_as_they_say(tmp_path: Path) -> None:
     assert again.structures.content_hash == found.structures.content_hash
 
 
-def test_what_has_no_room_is_counted(tmp_path: Path) -> None:
+def test_what_has_no_room_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Spheres cannot be packed twice as densely."""
+    monkeypatch.setattr(separation, "_SCALES", (1.0, 0.5))  # of many between
     model = RandomSeparated(3.0)
     model.fit(ModelData(training()), tmp_path, seed=0, budget=Budget())
     found = model.sample(tmp_path, 1, seed=1)

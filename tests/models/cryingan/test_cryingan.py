@@ -180,36 +180,6 @@ def test_generator_learns_at_every_fifth_batch_of_an_epoch(structures):
     assert not torch.equal(before[0], now[0])
 
 
-def test_interrupted_training_is_the_uninterrupted_one(structures, tmp_path):
-    model = CryinGAN(**SMALL, epochs=7, augmentation="lattice-translations", translations=(2, 1, 1))
-    data = ModelData(structures)
-    folders = [tmp_path / name for name in ("whole", "parts")]
-    for folder in folders:
-        folder.mkdir()
-    assert model.fit(data, folders[0], seed=4, budget=Budget()).finished
-
-    class Steps(Budget):
-        """Over after a number of looks."""
-
-        looks = 9
-
-        @property
-        def over(self):
-            self.looks -= 1
-            return self.looks < 0
-
-    parts = 0
-    while not model.fit(data, folders[1], seed=4, budget=Steps()).finished:
-        parts += 1
-    assert parts > 1
-    weights = [torch.load(f / "weights.pt", weights_only=True)["weights"] for f in folders]
-    for name, states in weights[0].items():
-        for key, value in states.items():
-            assert torch.equal(value, weights[1][name][key]), (name, key)
-    made = [CryinGAN(device="cpu").sample(folder, 5, seed=1) for folder in folders]
-    assert made[0].content_hash == made[1].content_hash
-
-
 def test_samples(structures, skew_cell, tmp_path):
     model = CryinGAN(**SMALL, epochs=1)
     model.fit(ModelData(structures), tmp_path, seed=0, budget=Budget())

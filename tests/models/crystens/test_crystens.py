@@ -53,20 +53,6 @@ def test_from_training_to_structures(tmp_path: Path) -> None:
     assert made[0].labels["coordinate_mae"].shape == (3,)
 
 
-def test_parts_of_a_training_are_the_whole(tmp_path: Path) -> None:
-    """Bit for bit, one step in each launch, with validation and dropout."""
-    data = ModelData(silicon(6), silicon(2, 1))
-    fit(tmp_path / "whole", data)
-    for _ in range(3):
-        fit(tmp_path / "parts", data, Budget(0.0))
-    whole, parts = (read_weights(tmp_path / name / "weights.pt") for name in ("whole", "parts"))
-    assert set(whole["weights"]) == {"base", "base_live", "super", "super_live"}
-    for name, weights in whole["weights"].items():
-        for key, value in weights.items():
-            assert torch.equal(value, parts["weights"][name][key]), (name, key)
-    assert whole["losses"] == parts["losses"]
-
-
 class Two(Learner):
     """Two networks of one weight, which grows; best where they are 1 and 3."""
 

@@ -53,6 +53,7 @@ def error(fractions: torch.Tensor, clean: torch.Tensor, cell: torch.Tensor) -> f
     return float(apart.square().sum(-1).mean().sqrt())
 
 
+@pytest.mark.slow
 def test_it_learns_to_remove_noise() -> None:
     """Held-out structures, 0.36 Å per axis; at most 0.85 of the error is left after 150 steps."""
     torch.set_num_threads(1)

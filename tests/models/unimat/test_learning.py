@@ -74,6 +74,7 @@ def noisy_videos(video: Video, fractions: NDArray[np.float64], off: float) -> tu
     return diffusion.noised(clean, torch.full((len(clean),), time), noise), time
 
 
+@pytest.mark.slow
 def test_it_learns_to_denoise_a_structure() -> None:
     """Atoms are 0.7 Å off along each axis; 100 steps leave at most 0.7 of it."""
     torch.set_num_threads(1)
