@@ -249,13 +249,13 @@ def test_told_to_stop_here(dismai: Dismai, data: Path, outside: Path, spec: Path
     words = (*words, "--size", "small", "--set", "max_steps=400", "--set", "batch_size=2")
     scratch = outside / "scratch"
     process = dismai.popen(*words, cwd=outside, DISMAI_SCRATCH_DIR=scratch, OMP_NUM_THREADS=1)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while not any(scratch.rglob("log.csv")):
         assert time.monotonic() < end
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.terminate()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=180)
     assert process.returncode == 130
     assert "goes on from the last checkpoint" in said
     assert list(scratch.rglob("checkpoint.pt"))

@@ -79,7 +79,7 @@ def rlaunch(dismai: Dismai, folder: Path, *words: str, **more: object) -> subpro
     )
 
 
-def finish(process: subprocess.Popen[str], seconds: float = 180) -> str:
+def finish(process: subprocess.Popen[str], seconds: float = 480) -> str:
     """Wait for a worker and return what it said."""
     said, _ = process.communicate(timeout=seconds)
     assert process.returncode == 0, said

@@ -68,7 +68,7 @@ def check_documents(config: LaunchConfig) -> None:
     store.close()
 
 
-def wait_for(path: Path, n: int, seconds: float = 60) -> None:
+def wait_for(path: Path, n: int, seconds: float = 180) -> None:
     """Wait until so many structures were begun."""
     end = time.monotonic() + seconds
     while len(notes(path)) < n:
