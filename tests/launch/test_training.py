@@ -20,7 +20,7 @@ from .test_commands import RLAUNCH, environment, finish, rlaunch, status, submit
 if TYPE_CHECKING:
     from dismaiflow.launch.config import LaunchConfig
 
-#: Models at toy size, with settings that make a training last; steps by a minute are some hundreds.
+#: Models at toy size.
 TOYS: dict[str, tuple[str, ...]] = {
     "cryingan": ("--size", "small"),
     "diffcsp": ("--size", "small"),
@@ -30,8 +30,8 @@ TOYS: dict[str, tuple[str, ...]] = {
 }
 
 
-#: Steps of a training that is stopped and killed, where a step takes longer.
-STEPS = {"crystens": 60, "unimat": 150}
+#: Steps of a training that is stopped and killed: ten seconds at least.
+STEPS = {"cryingan": 400, "diffcsp": 150, "cdvae": 100, "crystens": 30, "unimat": 80}
 
 #: Seconds that a job may train.
 LIMIT = 15
@@ -86,7 +86,7 @@ def weights(dismai: Dismai, run_id: str, folder: Path) -> dict[str, Any]:
 def test_stopped_and_killed(dismai: Dismai, data: Path, tmp_path: Path, model: str) -> None:
     """SIGTERM, then SIGKILL, then a retry: the weights of a training without them, bit for bit."""
     pytest.importorskip("torch")
-    steps = STEPS.get(model, 400)
+    steps = STEPS[model]
     worker = {"DISMAI_SCRATCH_DIR": tmp_path / "scratch", "OMP_NUM_THREADS": 1}
     whole = submitted(dismai, *words(model, data, steps))
     finish(rlaunch(dismai, tmp_path / "whole", **worker))
@@ -130,7 +130,7 @@ def test_a_limit_of_seconds(dismai: Dismai, data: Path, tmp_path: Path, model: s
 
 def steps_in(dismai: Dismai, data: Path, tmp_path: Path, model: str, worker: dict[str, Any]) -> int:
     """Return the steps that take about as long here as a job may train."""
-    steps = STEPS.get(model, 200) // 2
+    steps = STEPS[model] // 2
     run_id = submitted(dismai, *words(model, data, steps))
     finish(rlaunch(dismai, tmp_path / "trial", **worker))
     return max(10, round(LIMIT * steps / trained(dismai, run_id)["seconds"]))
