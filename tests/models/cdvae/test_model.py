@@ -96,13 +96,15 @@ def left_of(learner: CDVAELearner, noise: bool, steps: int, size: float) -> floa
     return error(found.fractions) / error(noisy)
 
 
-def taught(steps: int) -> tuple[CDVAELearner, CDVAELearner]:
-    """Return an untrained model, and one after some steps."""
+def taught(steps: int, slow: int = 0) -> tuple[CDVAELearner, CDVAELearner]:
+    """Return an untrained model, and one after some steps, and some at a sixth of their rate."""
     torch.set_num_threads(1)
     data = alloys(64, 0, (2, 2, 2))
     train = data, Bonds.nearest(data, 4.0, 6)
     both = [CDVAELearner(cdvae_settings(LEARNING), train, None, seed=0) for _ in range(2)]
-    for step in range(steps):
+    for step in range(steps + slow):
+        if step == steps:
+            both[1].optimizers["adam"].param_groups[0]["lr"] /= 6
         batch = torch.randint(0, 64, (8,), generator=generator(0, "batch", step))
         both[1].step(batch, generator(0, "step", step), Place(step, 0, step))
     return both[0], both[1]
@@ -119,11 +121,13 @@ def test_it_learns_to_remove_noise() -> None:
 
 @pytest.mark.slow
 def test_langevin_dynamics_removes_noise() -> None:
-    """As in generation, with noise on the way, after 400 steps: at most 0.7 of the error.
+    """As in generation, with noise on the way, after 500 steps: at most 0.7 of the error.
 
-    It was 0.54, and 2.08 for the untrained model, whose atoms wander off.
+    It was 0.40 and 0.45 with two seeds, and 2.08 for the untrained model, whose atoms wander off.
+    Without the slow steps at the end it was anything from 0.44 to 0.80, by the step and the
+    processor.
     """
-    untrained, trained = taught(400)
+    untrained, trained = taught(450, 50)
     assert left_of(untrained, True, 4, 0.25 * 0.03**2) > 1.5
     assert left_of(trained, True, 4, 0.25 * 0.03**2) < 0.7
 
