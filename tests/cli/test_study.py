@@ -11,6 +11,7 @@ import ase.io
 import numpy as np
 import pytest
 
+from dismaiflow.cli.interrupted import kept_trainings
 from dismaiflow.structures.dataset import open_dataset
 from models.outside_models import INTERRUPTED, WRONG
 
@@ -113,6 +114,22 @@ def test_one_that_is_interrupted_goes_on(
     assert len(begun) == 5
     assert sorted(set(begun)) == sorted(str(run["seed"]) for run in row["runs"])
     assert not list((scratch / "models").iterdir())
+
+
+def test_not_two_at_once(dismai: Dismai, spec: Path, data: Path, outside: Path) -> None:
+    """They would write into each other's trainings."""
+    scratch = outside / "scratch"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISMAI_SCRATCH_DIR", str(scratch))
+        with kept_trainings("study", outside / "out"):
+            words = ("study", "thirty_lines.py:Sites", spec, "--dataset", data, "--n", 2)
+            words = (*words, "--seeds", 1, "--out", outside / "out")
+            ran = dismai(*words, DISMAI_SCRATCH_DIR=scratch)
+            assert "another `dismai study` is making it" in ran.refusal
+    assert not (outside / "out").exists()
+    ran = dismai(*words, DISMAI_SCRATCH_DIR=scratch)
+    assert ran.code == 0, ran.err
+    assert "goes on with" not in ran.err
 
 
 def test_a_control_makes_its_dataset(dismai: Dismai, spec: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dismaiflow.cli.console import err
+from dismaiflow.errors import DismaiError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,24 +30,45 @@ def kept_trainings(what: str, out_dir: Path | None) -> Iterator[str]:
     ------
     str
         A key for `TrainModelMaker.folder_key`, the same for the same command and folder.
+
+    Raises
+    ------
+    DismaiError
+        If another process is at it.
     """
     from dismaiflow.models.scratch import trainings_folder
+    from dismaiflow.structures.files import lock
 
     if out_dir is None:
         yield ""
         return
     key = f"{what}-{hashlib.sha256(str(out_dir.absolute()).encode()).hexdigest()[:16]}"
     folder = trainings_folder(key)
-    if folder.exists():
-        err.print(
-            f"goes on with the trainings that were interrupted (remove {folder} to begin anew)",
-            style="yellow",
-            markup=False,
-            soft_wrap=True,
-        )
-    try:
-        yield key
-    except KeyboardInterrupt:
-        err.print("the same command goes on from the last checkpoint", style="yellow")
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("wb") as file:
+        if not lock(file):
+            raise DismaiError(
+                f"{out_dir}: another `dismai {what}` is making it; wait for it, or give another "
+                "--out"
+            )
+        if _holds_trainings(folder):
+            err.print(
+                f"goes on with the trainings that were interrupted (remove {folder} to begin anew)",
+                style="yellow",
+                markup=False,
+                soft_wrap=True,
+            )
+        written = False
+        try:
+            yield key
+            written = True
+        except KeyboardInterrupt:
+            err.print("the same command goes on from the last checkpoint", style="yellow")
+            raise
+        finally:
+            if written or not _holds_trainings(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _holds_trainings(folder: Path) -> bool:
+    return folder.is_dir() and any(one.is_dir() for one in folder.iterdir())

@@ -13,7 +13,6 @@ given again. Anything else is a failure.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -30,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from dismaiflow.errors import DismaiError, first_problem
 from dismaiflow.models.base import FitResult, ModelCard
 from dismaiflow.structures.dataset import extxyz_text
-from dismaiflow.structures.files import file_sha256, write_text
+from dismaiflow.structures.files import file_sha256, lock, write_text
 from dismaiflow.structures.read import ReadStructures, read_structures
 
 if TYPE_CHECKING:
@@ -314,15 +313,11 @@ def _claim(log: BinaryIO, name: str, folder: Path) -> None:
     DismaiError
         If one lives, which a job that was killed has left behind.
     """
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not lock(log):
         raise DismaiError(
             f"{name}: a command that was started before still works in {folder}; wait for it, or "
             "end it"
-        ) from None
-    except OSError:
-        return  # this disk knows no locks
+        )
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
