@@ -116,21 +116,22 @@ def test_silence_is_ended_and_the_run_goes_on(
 @pytest.mark.parametrize(
     ("fail", "status", "words"),
     [
-        ("truncated@4", "not_converged", "ValidationError"),
-        ("killed@4", "not_converged", "ValidationError"),
+        (("truncated@4",), "not_converged", "ValidationError"),
+        (("killed@4",), "not_converged", "ValidationError"),
         pytest.param(
-            "zbrent@3!", "not_converged", "MaxCorrectionsPerJobError", marks=pytest.mark.slow
+            ("zbrent@2!",), "not_converged", "MaxCorrectionsPerJobError", marks=pytest.mark.slow
         ),
-        pytest.param("collapse@3!", "exploded", "grown", marks=pytest.mark.slow),
+        # Else a restart may find its forces small before its third step.
+        pytest.param(("collapse@3!", "unconverged!"), "exploded", "grown", marks=pytest.mark.slow),
     ],
 )
 def test_what_is_not_recovered_is_recorded(
     store: JobStore,  # noqa: F811
-    fail: str,
+    fail: tuple[str, ...],
     status: str,
     words: str,
 ) -> None:
-    document = relax(store, fail)
+    document = relax(store, *fail)
     assert document.status == status
     assert words in document.reason
     assert "\n" not in document.reason
