@@ -66,7 +66,7 @@ def test_files_without_settings_are_fine(home: Path, content: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"CHUNKSIZE: 7\n", "setting CHUNKSIZE .*known are STORE_PATH, SYSTEMS_DIR, LAUNCHPAD_DIR"),
+        (b"CHUNKSIZE: 7\n", r"setting CHUNKSIZE is not known: did you mean CHUNK_SIZE\?"),
         (b"CHUNK_SIZE: 0\n", "setting CHUNK_SIZE .*greater than 0"),
         (b"CHUNK_SIZE: many\n", "setting CHUNK_SIZE .*valid integer"),
         (b"STORE_PATH: [1]\n", "setting STORE_PATH .*valid path"),
@@ -90,7 +90,7 @@ def test_wrong_files_are_told_in_one_line(home: Path, content: bytes, message: s
 def test_wrong_variables_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong value in the environment."""
     monkeypatch.setenv("DISMAI_N_CONTROL", "none")
-    with pytest.raises(DismaiError, match=r"setting N_CONTROL .*or the environment"):
+    with pytest.raises(DismaiError, match=r"or the environment: setting N_CONTROL "):
         load_settings()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import DismaiError, suggestion, wrong_setting
 
 #: Environment variable that names another settings file.
 CONFIG_VARIABLE = "DISMAI_CONFIG_FILE"
@@ -99,12 +98,8 @@ def load_settings() -> DismaiSettings:
     try:
         settings = DismaiSettings()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        known = ", ".join(DismaiSettings.model_fields)
-        raise DismaiError(
-            f"setting {name} (in {path} or the environment): {first['msg']}; known are {known}"
-        ) from error
+        wrong = wrong_setting(error, DismaiSettings.model_fields)
+        raise DismaiError(f"{path} or the environment: {wrong}") from error
     for name in ("STORE_PATH", "SYSTEMS_DIR", "LAUNCHPAD_DIR", "DATA_DIR", "SCRATCH_DIR"):
         setattr(settings, name, _expanded(getattr(settings, name)))
     return settings
@@ -124,9 +119,9 @@ def _check_environment() -> None:
     known = [f"{prefix}{name}" for name in DismaiSettings.model_fields] + [CONFIG_VARIABLE]
     for name in os.environ:
         if name.upper().startswith(prefix) and name.upper() not in known:
-            near = difflib.get_close_matches(name.upper(), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-            raise DismaiError(f"the environment variable {name} is no setting: {hint}")
+            raise DismaiError(
+                f"the environment variable {name} is no setting: {suggestion(name, known)}"
+            )
 
 
 def _check_file(path: Path) -> None:

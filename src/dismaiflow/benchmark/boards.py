@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from dismaiflow.benchmark.leaderboard import PUBLISHED
 from dismaiflow.benchmark.published import MODELS, lattice_denoising_row, published_systems
 from dismaiflow.benchmark.ranks import order_key, places_of
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import DismaiError, suggestion
 from dismaiflow.store.filters import is_of_protocol
-from dismaiflow.systems.fields import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

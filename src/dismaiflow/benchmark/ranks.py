@@ -24,8 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dismaiflow.benchmark.published import MODELS, published_systems, published_table
-from dismaiflow.errors import DismaiError
-from dismaiflow.systems.fields import suggestion
+from dismaiflow.errors import DismaiError, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -122,6 +122,7 @@ def study(
     are not repeated.
     """
     check_place(out_dir, submit)
+    spec = find_system(system)  # before imports that take seconds
     from dismaiflow.benchmark.question import card_controls
     from dismaiflow.campaigns.study import DatasetStudyMaker, variant_protocols
     from dismaiflow.potentials.store import put_potential
@@ -130,7 +131,6 @@ def study(
     from dismaiflow.structures.dataset import open_dataset
     from dismaiflow.structures.files import check_out_folder
 
-    spec = find_system(system)
     chosen = scoring_protocol(spec.kind, protocol, alignment)
     moving = Moving(potential, relaxed, device)
     opened = open_for(spec, moving)

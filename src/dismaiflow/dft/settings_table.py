@@ -17,8 +17,7 @@ from dismaiflow.dft.defaults import (
     f_elements,
     magnetic,
 )
-from dismaiflow.errors import DismaiError
-from dismaiflow.systems.fields import suggestion
+from dismaiflow.errors import DismaiError, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

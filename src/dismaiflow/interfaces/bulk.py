@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import DismaiError, suggestion
 from dismaiflow.systems.data_files import bulk_from_cif, find_data_file
-from dismaiflow.systems.fields import suggestion
 
 if TYPE_CHECKING:
     from pymatgen.core import Lattice, Structure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import tempfile
 from collections.abc import Collection
@@ -12,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import DismaiError, suggestion
 
 #: Rights of files with credentials, and of the folder that they are in.
 PRIVATE_FILE = 0o600
@@ -76,14 +75,9 @@ def refuse_unknown(path: Path, where: str, given: Collection[str], known: Collec
     for key in given:
         if key in known:
             continue
-        lower = {name.lower(): name for name in known}
-        near = lower.get(key.lower())
-        if near is None:
-            close = difflib.get_close_matches(key.lower(), lower, n=1)
-            near = lower[close[0]] if close else None
-        hint = f"did you mean {near}?" if near else f"known are {', '.join(sorted(known))}"
         inside = f" under {where}" if where else ""
-        raise DismaiError(f"{path}: nothing reads {key!r}{inside}: {hint}")
+        mend = suggestion(key, sorted(known))
+        raise DismaiError(f"{path}: nothing reads {key!r}{inside}: {mend}")
 
 
 def write_private(path: Path, text: str) -> None:

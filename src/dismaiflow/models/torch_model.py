@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Se
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
-from dismaiflow.errors import DismaiError, first_problem
+from dismaiflow.errors import DismaiError, wrong_setting
 from dismaiflow.potentials.cards import installed_versions, need_modules
 from dismaiflow.structures.files import write_text
 
@@ -145,10 +145,7 @@ def checked_settings(kind: type[Settings], model: str, values: Mapping[str, Any]
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        known = ""
-        if error.errors()[0]["type"] == "extra_forbidden":
-            known = f"; known are {', '.join(kind.model_fields)}"
-        raise DismaiError(f"{model}: setting {first_problem(error)}{known}") from None
+        raise DismaiError(f"{model}: {wrong_setting(error, kind.model_fields)}") from None
 
 
 class TorchModel(ABC, Generic[Settings]):

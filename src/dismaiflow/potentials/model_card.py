@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import DismaiError, first_problem
 from dismaiflow.potentials.cards import (
     file_hashes,
     installed_versions,
@@ -105,7 +105,7 @@ def read_model_card(folder: Path) -> ModelCard | None:
         changed = [name for name in MODEL_FILES if found[name] != card.sha256[name]]
         trained_with = card.versions["matgl"]
     except (OSError, ValueError, KeyError) as error:
-        problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
         raise DismaiError(f"{path}: is not the card of a potential ({problem})") from None
     if changed:
         raise DismaiError(

@@ -14,8 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dismaiflow.errors import DismaiError, one_line
-from dismaiflow.systems.fields import suggestion
+from dismaiflow.errors import DismaiError, one_line, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import ase.io
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import DismaiError, first_problem
 from dismaiflow.structures.files import file_sha256, new_folder
 from dismaiflow.structures.read import read_structures
 
@@ -189,5 +189,5 @@ def open_dataset(folder: Path) -> Dataset:
     try:
         return Dataset(folder, DatasetCard.model_validate(json.loads(path.read_text("utf-8"))))
     except (OSError, ValueError) as error:
-        problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
         raise DismaiError(f"{path}: not a dataset card ({problem})") from error

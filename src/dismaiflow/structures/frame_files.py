@@ -13,7 +13,7 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dismaiflow.errors import DismaiError, one_line
+from dismaiflow.errors import DismaiError, first_problem, one_line
 from dismaiflow.structures.dataset import package_versions
 from dismaiflow.structures.files import file_sha256, new_folder
 from dismaiflow.structures.frames import FrameLabel, LabelledFrames
@@ -295,5 +295,5 @@ def open_frames_folder(folder: Path) -> FramesFolder:
     try:
         return FramesFolder(folder, FramesCard.model_validate(json.loads(path.read_text("utf-8"))))
     except (OSError, ValueError) as error:
-        problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
         raise DismaiError(f"{path}: not the card of labelled frames ({problem})") from error

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement, pairwise
 from typing import Any, Literal
 
+from dismaiflow.errors import suggestion
 from dismaiflow.systems.blocks import (
     DATASET_BLOCKS,
     DatasetSpec,
@@ -18,7 +19,7 @@ from dismaiflow.systems.blocks import (
     Parent,
     Slice,
 )
-from dismaiflow.systems.fields import Cell, Composition, split_pair, suggestion
+from dismaiflow.systems.fields import Cell, Composition, split_pair
 from dismaiflow.systems.interface_blocks import InterfaceParts
 
 Kind = Literal["alloy", "amorphous", "interface"]

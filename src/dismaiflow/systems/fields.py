@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable
 from fractions import Fraction
 from typing import Annotated, Any
 
@@ -19,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from dismaiflow.errors import short, suggestion
 
 try:  # the C parser is ten times faster, and not in every build of PyYAML
     from yaml import CSafeLoader as _YamlLoader
@@ -36,30 +36,6 @@ ELEMENTS: tuple[str, ...] = tuple(
     """.split()  # noqa: SIM905 (118 quoted strings read worse)
 )
 _ELEMENT_SET = frozenset(ELEMENTS)
-
-
-def suggestion(word: object, known: Iterable[str]) -> str:
-    """Return how to mend a misspelt word.
-
-    Parameters
-    ----------
-    word : object
-        What was written; compared without regard to case.
-    known : iterable of str
-        The words to choose from.
-
-    Returns
-    -------
-    str
-        A question with up to three known words that are about equally like it, else all words.
-    """
-    text = str(word).lower()
-    likeness = {name: difflib.SequenceMatcher(a=name.lower(), b=text).ratio() for name in known}
-    best = max(likeness.values(), default=0.0)
-    if best < 0.6:
-        return f"known: {', '.join(likeness) or 'none'}"
-    close = [name for name, ratio in likeness.items() if ratio > best - 0.07][:3]
-    return f"did you mean {' or '.join(close)}?"
 
 
 class Block(BaseModel):
@@ -278,14 +254,9 @@ def describe(error: ValidationError) -> str:
     elif kind == "value_error":
         line = f"key '{key}': {context['error']}" if key else str(context["error"])
     elif kind in {"model_type", "dict_type", "model_attributes_type"}:
-        line = f"key '{key}' needs a mapping (name: value), got {_short(problem['input'])}"
+        line = f"key '{key}' needs a mapping (name: value), got {short(problem['input'])}"
     else:
         rule = problem["msg"].replace("Input should", "should", 1)
-        line = f"key '{key}' {rule}, got {_short(problem['input'])}"
+        line = f"key '{key}' {rule}, got {short(problem['input'])}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return " ".join(line.split()) + more
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

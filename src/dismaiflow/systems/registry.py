@@ -10,10 +10,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import DismaiError, suggestion
 from dismaiflow.systems.checks import KINDS
 from dismaiflow.systems.data_files import LIBRARY
-from dismaiflow.systems.fields import suggestion
 from dismaiflow.systems.spec import SystemSpec
 
 #: Installed packages offer systems in this group. An entry point gives a `SystemSpec`, the path

@@ -283,7 +283,7 @@ def test_structures_without_bonds_are_told(tmp_path: Path, monkeypatch: pytest.M
         ({"sigma_end": 11.0}, "sigma_begin must not be smaller than sigma_end"),
         ({"composition": "true"}, "goes with number: true"),
         ({"min_sigma": 20.0}, "min_sigma must not be larger"),
-        ({"betas": (0.9, 1.0)}, r"setting betas\.1: Input should be less than 1"),
+        ({"betas": (0.9, 1.0)}, r"setting betas\.1 should be less than 1, got 1\.0"),
         ({"hiden": 5}, "hiden"),
     ],
 )

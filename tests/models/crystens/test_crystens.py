@@ -160,7 +160,7 @@ def test_epochs_count_shuffled_copies(tmp_path: Path) -> None:
         ({"k_means": True}, r"^crystens: setting k_means.*leave it false"),
         ({"num_resnet_blocks": [[1], [1, 1]]}, "num_resnet_blocks must name each of the 2 levels"),
         ({"channels": 3}, "channels"),
-        ({"chanels": 4}, "known are"),
+        ({"chanels": 4}, r"setting chanels is not known: did you mean channels\?"),
     ],
 )
 def test_wrong_settings(settings: dict[str, Any], said: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import DismaiError, wrong_setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,10 +121,6 @@ def training_settings(values: Mapping[str, Any]) -> TrainingSettings:
     try:
         return TrainingSettings.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
         known = [n for n in TrainingSettings.model_fields if n != "model"]
         known += [f"model.{n}" for n in ModelSettings.model_fields]
-        hint = f"; known are {', '.join(known)}" if first["type"] == "extra_forbidden" else ""
-        given = f" (got {first['input']!r})" if not hint else ""
-        raise DismaiError(f"training setting {name}: {first['msg']}{given}{hint}") from None
+        raise DismaiError(f"training {wrong_setting(error, known)}") from None
