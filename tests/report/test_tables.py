@@ -18,6 +18,7 @@ from tests.report.documents import (
     two_protocols,
 )
 
+from dismaiflow.benchmark.protocol import ScoringProtocol
 from dismaiflow.report.grid import Block, draw
 from dismaiflow.report.remarks import score_remarks
 from dismaiflow.report.tables import controls_table, dataset_table, score_table
@@ -167,6 +168,14 @@ def test_controls_table() -> None:
     assert print_plain(controls_table({})) == ["no controls were scored"]
     single = print_plain(controls_table({SYSTEM: {"corrected": make_controls("corrected")}}))
     assert row(single, "rattled") == "rattled 0.00112 0.00 0.00"
+
+
+def test_controls_of_two_alignments() -> None:
+    """One protocol, two columns: the alignment tells them apart."""
+    fixed, rotated = make_controls(), make_controls()
+    rotated.protocol = ScoringProtocol(alignment="rotated")
+    lines = print_plain(controls_table({SYSTEM: {"fixed": fixed, "rotated": rotated}}))
+    assert row(lines, "control") == "control fixed rotated"
 
 
 def test_dataset_table() -> None:

@@ -196,7 +196,7 @@ class ScoreStudyMaker(Maker):
             maker=self.benchmark_maker,
             role="control" if is_control else "generated",
         )
-        return replaced_by([flow], {"score": flow.output}, f"{self.name} {model} done")
+        return replaced_by([flow], {"score": flow.output}, f"gather score {model}")
 
 
 @dismai_job(output_schema=StudyDoc)

@@ -283,8 +283,10 @@ def _controls_grid(documents: Sequence[ControlsDoc]) -> RenderableType:
     """Draw the controls of up to two protocols side by side, above the published values."""
     comparisons = [controls_comparison(document) for document in documents]
     metrics = control_metrics(documents[0], comparisons[0])
+    # Two alignments of one protocol differ in that word only.
+    alike = len({document.protocol.name for document in documents}) < len(documents)
     headers = [
-        f"{'' if place else document.protocol.name}\n{_SHORT.get(name, name)}"
+        f"{'' if place else _heading(document, alike)}\n{_SHORT.get(name, name)}"
         for document in documents
         for place, name in enumerate(metrics)
     ]
@@ -313,6 +315,11 @@ def _controls_grid(documents: Sequence[ControlsDoc]) -> RenderableType:
             )
         )
     return draw(headers, blocks, "control")
+
+
+def _heading(controls: ControlsDoc, aligned: bool) -> str:
+    protocol = controls.protocol
+    return str(protocol.alignment if aligned else protocol.name)
 
 
 def _dataset_cells(card: DatasetCard) -> list[Cell]:
