@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.fft import irfft, next_fast_len, rfft
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +54,8 @@ def is_constant(series: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 def _covariance_sums(centred: NDArray[np.float64], n_lags: int) -> NDArray[np.float64]:
     """Return the sums of products at lags 0 to n_lags - 1, shape (n_lags, ...)."""
+    from scipy.fft import irfft, next_fast_len, rfft  # takes long to import
+
     n = len(centred)
     # Zeros behind the series keep its end from meeting its beginning.
     length = next_fast_len(2 * n, real=True)

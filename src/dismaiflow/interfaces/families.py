@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from dismaiflow.interfaces.sampling import structure_rng
 
@@ -70,6 +68,9 @@ def divide(
 
 def _families(ledger: SearchLedger) -> NDArray[np.int64]:
     """Return the family of every row: all that are linked by descent, over two parents too."""
+    from scipy.sparse import coo_array  # takes long to import
+    from scipy.sparse.csgraph import connected_components
+
     n = len(ledger)
     ends = ledger.columns["root"], ledger.columns["second_root"]
     links = coo_array((np.ones(n), ends), shape=(n, n))

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numba
 import numpy as np
 from ase.geometry import cell_to_cellpar, cellpar_to_cell
-from scipy.fft import irfftn, next_fast_len, rfftn
-from scipy.optimize import linear_sum_assignment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -155,6 +153,8 @@ def find_regions(
     ValueError
         If there are fewer atoms than sites in the slabs.
     """
+    from scipy.fft import irfftn  # takes long to import
+
     codes = np.asarray(numbers, dtype=np.int64)
     rows = np.asarray(cell, dtype=np.float64)
     n_sites = len(host.substrate) + len(host.film)
@@ -244,6 +244,8 @@ def displaced(slab: Slab, frame_cell: NDArray[np.float64]) -> NDArray[np.float64
 
 @lru_cache(maxsize=16)
 def _frame(cell: bytes) -> _Frame:
+    from scipy.fft import next_fast_len
+
     rows = np.frombuffer(cell).reshape(3, 3)
     standard = np.asarray(cellpar_to_cell(cell_to_cellpar(rows)), dtype=np.float64)
     sizes = [next_fast_len(int(np.ceil(x / GRID_SPACING))) for x in np.linalg.norm(rows, axis=1)]
@@ -255,6 +257,8 @@ def _density(
     codes: NDArray[np.int64], fractions: NDArray[np.float64], shape: tuple[int, int, int]
 ) -> dict[int, NDArray[np.complex128]]:
     """Return the Fourier transform of the atoms of each species, shared out among grid points."""
+    from scipy.fft import rfftn
+
     species, place = np.unique(codes, return_inverse=True)
     values = np.zeros((len(species), *shape))
     _spread(fractions, place, values)
@@ -337,6 +341,8 @@ def _assign(
     atoms = cost.argmin(axis=1)
     # Where no two sites want the same atom this is the optimum already.
     if len(np.unique(atoms)) < len(atoms):
+        from scipy.optimize import linear_sum_assignment  # takes long to import
+
         atoms = linear_sum_assignment(cost)[1]
     atoms = np.where(cost[np.arange(len(sites)), atoms] < _NO_ATOM, atoms, -1)
     return _Found(offsets[0], atoms[parts[0]]), _Found(offsets[1], atoms[parts[1]])

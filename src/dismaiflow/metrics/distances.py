@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import wasserstein_distance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +25,8 @@ def mean_wasserstein(
     float or None
         In the units of the columns; None if a column is empty on either side.
     """
+    from scipy.stats import wasserstein_distance  # takes half a second
+
     distances = []
     for column in range(generated.shape[1]):
         u = generated[:, column]

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.data import atomic_numbers
 from numba import njit
-from scipy.ndimage import gaussian_filter1d
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.metrics.rdf import neighbour_pairs
@@ -72,6 +71,8 @@ def profile(
     DismaiError
         If an atom is of another species, or as `neighbour_pairs`.
     """
+    from scipy.ndimage import gaussian_filter1d  # takes long to import
+
     kinds = np.asarray(numbers, dtype=np.int64)
     code_of = np.full(max(int(kinds.max(initial=0)), *atomic_numbers.values()) + 1, -1)
     code_of[[atomic_numbers[name] for name in species]] = np.arange(len(species))

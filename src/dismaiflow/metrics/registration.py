@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
-from scipy.spatial import cKDTree
 
 from dismaiflow.metrics.clusters import count_pairs, unordered
 from dismaiflow.metrics.sites import SITE_RADIUS
@@ -172,6 +171,8 @@ def find_orientation(
     ndarray, shape (3, 3), or None
         Axes of the lattice as rows, the equivalent closest to the cell's; None without such bonds.
     """
+    from scipy.spatial import cKDTree  # takes half a second
+
     pairs = cKDTree(positions).query_pairs(lattice.a + _BOND_MARGIN, output_type="ndarray")
     bonds = positions[pairs[:, 1]] - positions[pairs[:, 0]]
     lengths = np.linalg.norm(bonds, axis=1)

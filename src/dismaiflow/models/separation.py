@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import minimize
 
 from dismaiflow.metrics.rdf import neighbour_pairs
 
@@ -88,6 +87,8 @@ def separate(
     None
         Instead of both, if there is no room even at half of the distances.
     """
+    from scipy.optimize import minimize  # takes long to import
+
     inverse = np.linalg.inv(cell)
     for scale in _SCALES:
         wanted = distances[kinds[:, None], kinds[None, :]] * scale

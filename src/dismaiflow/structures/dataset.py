@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import ase.io
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dismaiflow.errors import DismaiError, first_problem
@@ -131,6 +130,8 @@ class Dataset:
 
 def extxyz_text(structures: StructureSet) -> str:
     """Return a set as extended XYZ."""
+    import ase.io  # takes half a second, which only those wait for who write
+
     stream = io.StringIO()
     ase.io.write(stream, list(structures), format="extxyz")
     return stream.getvalue()

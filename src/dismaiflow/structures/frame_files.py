@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import ase.io
 import numpy as np
-from ase.calculators.singlepoint import SinglePointCalculator
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dismaiflow.errors import DismaiError, first_problem, one_line
@@ -99,6 +97,8 @@ class FramesFolder:
 
 def frame_atoms(frames: LabelledFrames, index: int) -> Atoms:
     """Return one frame for ASE: its numbers as results of a calculation, its origin in ``info``."""
+    from ase.calculators.singlepoint import SinglePointCalculator
+
     atoms = frames.structures.atoms(index)
     label = frames.label(index)
     atoms.info = {
@@ -123,6 +123,8 @@ def frame_atoms(frames: LabelledFrames, index: int) -> Atoms:
 
 def write_frames(path: Path, frames: LabelledFrames) -> None:
     """Write frames as extended XYZ: energies in eV, forces in eV/Å, stresses in eV/Å^3."""
+    import ase.io
+
     images = [frame_atoms(frames, index) for index in range(len(frames))]
     ase.io.write(path, images, format="extxyz")
 
@@ -148,6 +150,8 @@ def read_frames(
     DismaiError
         If the file is missing or cut off, or a frame lacks energy or forces.
     """
+    import ase.io
+
     from dismaiflow.structures.read import split_extxyz
 
     try:
@@ -181,6 +185,8 @@ def read_frames(
 
 def _unreadable(texts: list[str], error: Exception) -> str:
     """Say which of some frames cannot be read, after the parser failed at all of them."""
+    import ase.io
+
     for index, text in enumerate(texts):
         try:
             ase.io.read(io.StringIO(text), format="extxyz")

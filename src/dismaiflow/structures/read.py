@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import ase.io
 import numpy as np
 
 from dismaiflow.errors import DismaiError
@@ -169,6 +168,8 @@ def _text(path: Path) -> str:
 
 
 def _parse_extxyz(text: str) -> Atoms:
+    import ase.io  # takes half a second, which only those wait for who read
+
     atoms: Any = ase.io.read(io.StringIO(text), format="extxyz")
     if not atoms.pbc.any() and atoms.cell.rank < 3:
         raise ValueError("has no Lattice")
@@ -204,6 +205,8 @@ def _read_zip(path: Path) -> ReadStructures:
 
 
 def _parse_single(name: str, load: Callable[[], bytes]) -> Atoms:
+    import ase.io
+
     kind = _single_format(name)
     data = load()
     stream = io.BytesIO(data) if kind == "cif" else io.StringIO(data.decode("utf-8-sig"))
