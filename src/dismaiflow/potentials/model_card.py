@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from dismaiflow.errors import DismaiError, first_problem
+from dismaiflow.errors import DismaiError
 from dismaiflow.potentials.cards import (
     file_hashes,
     installed_versions,
     need_modules,
     potential_hash,
 )
-from dismaiflow.structures.files import write_text
+from dismaiflow.structures.files import read_card, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,14 +99,13 @@ def read_model_card(folder: Path) -> ModelCard | None:
     path = folder / CARD_NAME
     if not path.exists():
         return None
+    card = read_card(path, ModelCard, "the card of a potential")
     try:
-        card = ModelCard.model_validate(json.loads(path.read_text("utf-8")))
         found = file_hashes({name: folder / name for name in MODEL_FILES})
         changed = [name for name in MODEL_FILES if found[name] != card.sha256[name]]
         trained_with = card.versions["matgl"]
-    except (OSError, ValueError, KeyError) as error:
-        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
-        raise DismaiError(f"{path}: is not the card of a potential ({problem})") from None
+    except (OSError, KeyError) as error:
+        raise DismaiError(f"{path}: not the card of a potential ({error})") from None
     if changed:
         raise DismaiError(
             f"{folder}: {', '.join(changed)} differs from the SHA-256 in {CARD_NAME}: the file was "

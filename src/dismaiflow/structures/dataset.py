@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from dismaiflow.errors import DismaiError, first_problem
-from dismaiflow.structures.files import file_sha256, new_folder
+from dismaiflow.errors import DismaiError
+from dismaiflow.structures.files import file_sha256, new_folder, read_card
 from dismaiflow.structures.read import read_structures
 
 if TYPE_CHECKING:
@@ -187,8 +186,4 @@ def open_dataset(folder: Path) -> Dataset:
     path = folder / CARD_NAME
     if not path.is_file():
         raise DismaiError(f"{folder}: is no dataset folder ({CARD_NAME} is missing)")
-    try:
-        return Dataset(folder, DatasetCard.model_validate(json.loads(path.read_text("utf-8"))))
-    except (OSError, ValueError) as error:
-        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
-        raise DismaiError(f"{path}: not a dataset card ({problem})") from error
+    return Dataset(folder, read_card(path, DatasetCard, "a dataset card"))

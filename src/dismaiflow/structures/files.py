@@ -6,16 +6,21 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
-from dismaiflow.errors import DismaiError
+from dismaiflow.errors import DismaiError, first_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pydantic import BaseModel
+
+Card = TypeVar("Card", bound="BaseModel")
 
 
 def explain_os_error(error: OSError, path: Path) -> DismaiError:
@@ -156,6 +161,32 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(opened)
     finally:
         os.close(opened)
+
+
+def read_card(path: Path, kind: type[Card], what: str) -> Card:
+    """Read the card of a folder.
+
+    Parameters
+    ----------
+    path : Path
+        A JSON file.
+    kind : type
+        What it must hold.
+    what : str
+        Its name, for the message.
+
+    Raises
+    ------
+    DismaiError
+        If it cannot be read, or holds something else.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return kind.model_validate(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise DismaiError(f"{path}: not {what} ({problem})") from error
 
 
 def file_sha256(path: Path) -> str:

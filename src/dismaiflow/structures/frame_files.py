@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from dismaiflow.errors import DismaiError, first_problem, one_line
+from dismaiflow.errors import DismaiError, one_line
 from dismaiflow.structures.dataset import package_versions
-from dismaiflow.structures.files import file_sha256, new_folder
+from dismaiflow.structures.files import file_sha256, new_folder, read_card
 from dismaiflow.structures.frames import FrameLabel, LabelledFrames
 from dismaiflow.structures.structure_set import StructureSet
 
@@ -298,8 +297,4 @@ def open_frames_folder(folder: Path) -> FramesFolder:
     path = folder / CARD_NAME
     if not path.is_file():
         raise DismaiError(f"{folder}: is no folder of labelled frames ({CARD_NAME} is missing)")
-    try:
-        return FramesFolder(folder, FramesCard.model_validate(json.loads(path.read_text("utf-8"))))
-    except (OSError, ValueError) as error:
-        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
-        raise DismaiError(f"{path}: not the card of labelled frames ({problem})") from error
+    return FramesFolder(folder, read_card(path, FramesCard, "the card of labelled frames"))

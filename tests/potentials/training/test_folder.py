@@ -124,7 +124,7 @@ def test_another_version_of_matgl(copied):
 @pytest.mark.parametrize("text", ["{}", "no JSON", '{"versions": {}, "sha256": {}}', "[1]"])
 def test_a_card_that_is_none(copied, text):
     (copied / "card.json").write_text(text)
-    refused("is not the card of a potential", open_potential, f"matgl:{copied}")
+    refused("not the card of a potential", open_potential, f"matgl:{copied}")
 
 
 def test_a_bare_folder(copied, trained):
