@@ -6,14 +6,13 @@ import json
 import re
 
 import pytest
+from tests.needed import needs
 from tests.potentials.training.toys import frames
 
 from dismaiflow.structures.frame_files import write_frames
 from dismaiflow.structures.frames import FrameLabel
 
-pytest.importorskip("matgl")
-
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+pytestmark = [needs("matgl"), pytest.mark.filterwarnings("ignore::UserWarning")]
 
 SMALL = ("--units", 16, "--blocks", 1, "--device", "cpu")
 

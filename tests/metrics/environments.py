@@ -8,9 +8,6 @@ from functools import cache
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from matminer.featurizers.site.fingerprint import CrystalNNFingerprint
-from pymatgen.analysis.local_env import CrystalNN
-from pymatgen.io.ase import AseAtomsAdaptor
 from tests.interfaces.hosts import lsc_lco
 
 #: Of the solid electrolyte and the electrode; and of a set of other ions.
@@ -88,6 +85,8 @@ def crystals():
 
 def structure_of(atoms, oxidation_states=None):
     """Return the pymatgen structure of ASE atoms."""
+    from pymatgen.io.ase import AseAtomsAdaptor
+
     structure = AseAtomsAdaptor.get_structure(atoms)
     if oxidation_states:
         structure.add_oxidation_state_by_element(oxidation_states)
@@ -96,6 +95,8 @@ def structure_of(atoms, oxidation_states=None):
 
 @cache
 def matminer(ionic_bonds):
+    from matminer.featurizers.site.fingerprint import CrystalNNFingerprint  # takes seconds
+
     return CrystalNNFingerprint.from_preset("ops", cation_anion=ionic_bonds)
 
 
@@ -115,6 +116,8 @@ def reference_fingerprint(structure, site, appended=(), ionic_bonds=False):
 
 def reference_bonds(structure, site):
     """Return the vectors to the neighbours that the bond angles are made of, in their order."""
+    from pymatgen.analysis.local_env import CrystalNN
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         finder = CrystalNN(distance_cutoffs=None, x_diff_weight=0, porous_adjustment=False)

@@ -11,16 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk
+from tests.needed import needs
 
 from dismaiflow.errors import DismaiError
 from dismaiflow.potentials.names import open_potential
 from dismaiflow.systems.registry import get_system
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("matgl")
-pytest.importorskip("chgnet")
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+pytestmark = [
+    needs("matgl", "chgnet"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
 
 ELEMENTS = ("Li", "Co", "Sc", "O", "Cl")
 
