@@ -146,7 +146,7 @@ def test_controls_and_what_is_not_comparable(jobstore: JobStore) -> None:
         score("a", d_cluster=0.03, percent_failed=0.0, controls=beside),
         score("b", "random-occupancy", d_cluster=0.04, percent_failed=0.0),
         score("c", "other", d_cluster=0.01, percent_failed=0.0, comparable=False),
-        score("d", "random-generation", d_cluster=0.02, percent_failed=0.0, comparable=False),
+        score("d", "random-generation", d_cluster=0.7, percent_failed=0.0, comparable=False),
     )
     board = board_of(jobstore, NARROW)
     assert ranking(board)[0] == (1, "mine")
@@ -155,17 +155,40 @@ def test_controls_and_what_is_not_comparable(jobstore: JobStore) -> None:
     # its own score stands for the random occupancy, whose d_cluster beside another was 0.05
     assert [(row.model, row.values()["d_cluster"], row.score) for row in board.controls] == [
         ("train-resample", 0.001, "a"),
-        ("random-generation", 0.02, "d"),
         ("random-occupancy", 0.04, "b"),
+        ("random-generation", 0.7, "d"),
         ("uniform-random", 0.9, "a"),
     ]
     assert set(board.controls[0].metrics) == {"d_cluster", "percent_failed"}
     mine, other = board.own
     assert mine.learning is not None
     assert mine.learning.shown
-    assert mine.learning.text.startswith("shown to learn: beats uniform-random")
+    assert mine.learning.text.startswith("shown to learn: beats uniform-random, random-generation;")
+    # beside which nothing was scored
     assert other.learning is not None
-    assert not other.learning.shown
+    assert other.learning.text.startswith("shown to learn: beats random-generation")
+
+
+def test_controls_of_relaxed_structures_are_scored_as_models(jobstore: JobStore) -> None:
+    """They decide, if the same potential has relaxed them."""
+    noise = {"rattled": {"d_rdf": 0.4, "percent_failed": 0.0}}
+    control = score("a", "uniform-random", SI, d_rdf=0.6, percent_failed=0.0)
+    good = score("b", "good", SI, d_rdf=0.5, percent_failed=0.0, controls=noise)
+    bad = score("c", "bad", SI, d_rdf=0.7, percent_failed=0.0, controls=noise)
+    other = score("d", "other", SI, d_rdf=0.5, percent_failed=0.0, controls=noise)
+    for document, name in ((control, "sw"), (good, "sw"), (bad, "sw"), (other, "tersoff")):
+        document["output"]["provenance"]["potential"] = {"name": name, "hash": name}
+    put(jobstore, control, good, bad, other)
+    said = {row.model: row.learning for row in board_of(jobstore, SI).own}
+    assert {name: one.shown for name, one in said.items() if one is not None} == {
+        "good": True,
+        "bad": False,
+        "other": False,
+    }
+    assert said["bad"] is not None
+    assert "does not beat uniform-random" in said["bad"].text
+    assert said["other"] is not None
+    assert "no control that has seen no positions" in said["other"].text
 
 
 @pytest.mark.parametrize(

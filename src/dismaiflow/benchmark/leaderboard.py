@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from dismaiflow.benchmark.findings import RelaxationSummary
-from dismaiflow.benchmark.learning import LATTICE_CONTROL, learning_verdict
+from dismaiflow.benchmark.learning import (
+    BLIND_CONTROLS,
+    LATTICE_CONTROL,
+    ControlScores,
+    learning_verdict,
+)
 from dismaiflow.benchmark.published import MODELS, PAPER, published_systems, published_table
 from dismaiflow.benchmark.schemas import Metric
-from dismaiflow.models.baselines import CONTROLS
-from dismaiflow.models.random_structures import RandomGeneration, RandomGrid, RandomSeparated
+from dismaiflow.models.random_structures import CONTROL_MODELS
 from dismaiflow.store.builders import DocumentRowBuilder, RowBuilder, row_digests, sibling_store
 from dismaiflow.store.reading import batches, read_fields
 
@@ -34,11 +38,6 @@ LEADERBOARD, LEADERBOARD_SCORES = "leaderboard", "leaderboard_scores"
 #: The protocol of the published rows. They have no alignment: each model's script has another.
 PUBLISHED = "published"
 
-#: Models that learn nothing, and stand among the controls whatever they score.
-CONTROL_MODELS = tuple(
-    model.name for model in (*CONTROLS, RandomSeparated, RandomGrid, RandomGeneration)
-)
-
 #: Where a score says how its structures relaxed.
 _RELAXATION = "output.findings.relaxations.generated"
 
@@ -47,7 +46,7 @@ _CLOSE_PAIRS = "output.findings.close_pairs"
 
 Kind = Literal["published", "control", "own"]
 
-_CONTROLS = TypeAdapter(dict[str, dict[str, float | None]])
+_CONTROLS = TypeAdapter(ControlScores)
 
 #: What of a row of `LEADERBOARD_SCORES` a row of the leaderboard is made from.
 _FIELDS = (
@@ -245,7 +244,8 @@ def _named_rows(scores: Iterable[dict[str, Any]]) -> dict[str, LeaderboardRow]:
     # each overwrites those before it under its name: the oldest come first
     scores = sorted(scores, key=lambda score: (score["date"] or "", score["uuid"]))
     rows = [*published_rows(), *(row for score in scores for row in _control_rows(score))]
-    rows += [_score_row(score) for score in scores]
+    blind = _blind_controls(scores)
+    rows += [_score_row(score, blind.get(_against(score), {})) for score in scores]
     return {_name(row): row for row in rows}
 
 
@@ -275,7 +275,26 @@ def published_rows() -> Iterator[LeaderboardRow]:
             )
 
 
-def _score_row(score: dict[str, Any]) -> LeaderboardRow:
+def _against(score: dict[str, Any]) -> tuple[Any, ...]:
+    same = ("system", "protocol", "reference_hash", "potential_hash")
+    return tuple(score[key] for key in same)
+
+
+def _blind_controls(
+    scores: Iterable[dict[str, Any]],
+) -> dict[tuple[Any, ...], ControlScores]:
+    """Return what those have scored that have seen no positions, by what they are compared with.
+
+    Beside structures that are relaxed stands no other such control.
+    """
+    found: dict[tuple[Any, ...], ControlScores] = {}
+    for score in scores:
+        if score["model"] in BLIND_CONTROLS:
+            found.setdefault(_against(score), {})[score["model"]] = score["metrics"] or {}
+    return found
+
+
+def _score_row(score: dict[str, Any], blind: ControlScores) -> LeaderboardRow:
     """Make the row of a model, or of a control that was scored as models are."""
     is_control = score["model"] in CONTROL_MODELS
     metrics = {
@@ -298,7 +317,7 @@ def _score_row(score: dict[str, Any]) -> LeaderboardRow:
         n_scored=score["n_scored"],
         n_runs=max(1, len(score["generated_hashes"] or [])),
         relaxation=score["relaxation"],
-        learning=None if is_control else _learning(score, metrics),
+        learning=None if is_control else _learning(score, metrics, blind),
     )
 
 
@@ -325,8 +344,12 @@ def _common(score: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _learning(score: dict[str, Any], metrics: dict[str, Metric]) -> Learning:
-    controls = score["controls"] or {}
+def _learning(
+    score: dict[str, Any],
+    metrics: dict[str, Metric],
+    blind: ControlScores,
+) -> Learning:
+    controls = (score["controls"] or {}) | blind
     # the documents of scores do not say the kind of their system
     kind = "alloy" if "d_cluster" in metrics or LATTICE_CONTROL in controls else ""
     pairs = score["close_pairs"] or {}

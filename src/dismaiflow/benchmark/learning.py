@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 #: Controls that have seen no training positions, only cells, compositions and species.
 BLIND_CONTROLS = ("uniform-random", "random-separated", "random-grid", "random-generation")
 
+#: Metrics of controls, by the name of the control, then of the metric.
+ControlScores = dict[str, dict[str, float | None]]
+
 #: The control that knows the lattice of an alloy and nothing of the order on it.
 LATTICE_CONTROL = "random-occupancy"
 
@@ -161,7 +164,10 @@ def _text(
 ) -> str:
     """Say which controls are beaten."""
     if not against:
-        text = f"{NOT_SHOWN}: no control that has seen no positions was scored beside it"
+        text = (
+            f"{NOT_SHOWN}: no control that has seen no positions was scored beside it "
+            f"({BLIND_CONTROLS[0]} among the models of a study is one)"
+        )
     elif doubt:
         text = f"{NOT_SHOWN}: {doubt}"
     elif shown:

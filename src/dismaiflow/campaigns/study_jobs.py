@@ -23,7 +23,13 @@ from dismaiflow.benchmark.question import (
     plan_treatment,
 )
 from dismaiflow.benchmark.schemas import ControlsDoc, ScoreDoc
-from dismaiflow.campaigns.study_schemas import SampleCheck, StudyDoc, StudyRow, Variant
+from dismaiflow.campaigns.study_schemas import (
+    SampleCheck,
+    StudyDoc,
+    StudyRow,
+    Variant,
+    blind_controls,
+)
 from dismaiflow.errors import DismaiError
 from dismaiflow.jobs import dismai_job, replaced_by
 from dismaiflow.models.checks import validate_generated
@@ -213,18 +219,22 @@ def collect_study(
     scores: list[ScoreDoc | None],
 ) -> StudyDoc:
     """Put the rows of a study together; None stands where a job failed."""
+    made = [Variant.model_validate(variant) for variant in variants]
+    found_scores = _validated(ScoreDoc, scores)
+    blind = blind_controls(made, found_scores)
     rows = [
         StudyRow.from_parts(
-            Variant.model_validate(variant),
+            variant,
             seeds,
             _validated(TrainedModelDoc, models),
             _validated(GeneratedSet, sets),
             _validated(SampleCheck, found),
-            _validated(ScoreDoc, [score])[0],
+            score,
             spec.kind,
+            blind,
         )
         for variant, models, sets, found, score in zip(
-            variants, trained, generated, checks, scores, strict=True
+            made, trained, generated, checks, found_scores, strict=True
         )
     ]
     document = DatasetDoc.model_validate(dataset)

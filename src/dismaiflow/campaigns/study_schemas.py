@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from dismaiflow.benchmark.findings import RelaxationSummary
-from dismaiflow.benchmark.learning import learning_verdict
+from dismaiflow.benchmark.learning import BLIND_CONTROLS, ControlScores, learning_verdict
 from dismaiflow.benchmark.protocol import Alignment
 from dismaiflow.benchmark.schemas import Metric, ScoreDoc
 from dismaiflow.models.registry import ModelChoice
@@ -18,7 +18,7 @@ from dismaiflow.store.generated import GeneratedSet
 from dismaiflow.structures.dataset import package_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 #: How a relaxation ends that was not finished.
 _UNCONVERGED = "not_converged"
@@ -210,8 +210,13 @@ class StudyRow(BaseModel):
         checks: Sequence[SampleCheck | None],
         score: ScoreDoc | None,
         kind: str,
+        blind: Mapping[str, ControlScores] | None = None,
     ) -> StudyRow:
-        """Put together what the jobs of one variant have left; None where one failed."""
+        """Put together what the jobs of one variant have left; None where one failed.
+
+        Of the controls of the same study that have seen no positions, by protocol, those of its
+        own join those beside its score.
+        """
         runs = [
             SeedRun.from_parts(*parts)
             for parts in zip(seeds, trained, generated, checks, strict=True)
@@ -231,7 +236,7 @@ class StudyRow(BaseModel):
         )
         if score is None:
             return row
-        update = _of_score(score, kind, runs)
+        update = _of_score(score, kind, runs, (blind or {}).get(score.protocol.key, {}))
         if row.is_control:
             update["learning"] = {"shown": False, "text": CONTROL_TEXT}
         return row.model_copy(update=update)
@@ -272,7 +277,25 @@ class StudyDoc(BaseModel):
     versions: dict[str, str] = Field(default_factory=package_versions)
 
 
-def _of_score(score: ScoreDoc, kind: str, runs: Sequence[SeedRun]) -> dict[str, Any]:
+def blind_controls(
+    variants: Sequence[Variant], scores: Sequence[ScoreDoc | None]
+) -> dict[str, ControlScores]:
+    """Return the scores of those rows that have seen no positions, by protocol and name.
+
+    Beside structures that are relaxed stands no other such control: it would cost as many steps as
+    a model.
+    """
+    found: dict[str, ControlScores] = {}
+    for variant, score in zip(variants, scores, strict=True):
+        if score is not None and variant.choice.name in BLIND_CONTROLS:
+            values = {name: metric.value for name, metric in score.metrics.items()}
+            found.setdefault(score.protocol.key, {})[variant.choice.name] = values
+    return found
+
+
+def _of_score(
+    score: ScoreDoc, kind: str, runs: Sequence[SeedRun], blind: ControlScores
+) -> dict[str, Any]:
     """Return the fields of a row that its score tells."""
     pairs = [
         (run.check.close_pairs, run.check.random_close_pairs)
@@ -282,7 +305,7 @@ def _of_score(score: ScoreDoc, kind: str, runs: Sequence[SeedRun]) -> dict[str, 
         and run.check.random_close_pairs is not None
     ]
     found_pairs = (float(np.mean([one for one, _ in pairs])), pairs[0][1]) if pairs else None
-    verdict = learning_verdict(score.metrics, score.controls, kind, found_pairs)
+    verdict = learning_verdict(score.metrics, score.controls | blind, kind, found_pairs)
     found: dict[str, Any] = {
         "protocol": score.protocol.key,
         "metrics": score.metrics,

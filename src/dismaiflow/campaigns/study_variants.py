@@ -8,6 +8,7 @@ from dismaiflow.campaigns.study_schemas import Variant
 from dismaiflow.errors import DismaiError
 from dismaiflow.models.choosing import choose_model, model_names, settings_of
 from dismaiflow.models.presets import PAPER, alignment_of, has_preset
+from dismaiflow.models.random_structures import CONTROL_MODELS
 from dismaiflow.models.registry import open_model
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ def model_variants(
     size : str
         Preset of these.
     settings : sequence of str
-        ``KEY=VALUE`` for all, ``MODEL.KEY=VALUE`` for one. What is changed becomes part of the
-        label, so that scores are not taken for those of the paper's model.
+        ``KEY=VALUE`` for all, of which controls beside other models are left out, or
+        ``MODEL.KEY=VALUE`` for one. What is changed becomes part of the label, so that scores are
+        not taken for those of the paper's model.
     own_alignments : bool
         Whether structures of each model are aligned with an alloy's lattice as its published
         script does.
@@ -56,9 +58,13 @@ def model_variants(
         If a model is unknown, named twice, or does not take a setting.
     """
     names = model_names(models)
+    has_learners = any(name not in CONTROL_MODELS for name in names)
     found = []
     for name in names:
         own = settings_of(name, names, settings)
+        if name in CONTROL_MODELS and has_learners:
+            # What is set for all is meant for those that learn.
+            own = [text.removeprefix(f"{name}.") for text in settings if _is_of(name, text)]
         # The sizes are those of presets, which own models beside the paper's do not have.
         sized = size if has_preset(name) or len(names) == 1 else PAPER
         choice = choose_model(name, spec, sized, own)
@@ -67,6 +73,10 @@ def model_variants(
         alignment = alignment_of(name) if own_alignments else None
         found.append(variant.model_copy(update={"alignment": alignment}))
     return found
+
+
+def _is_of(name: str, setting: str) -> bool:
+    return setting.startswith(f"{name}.")
 
 
 def plain_variant(choice: ModelChoice, changed: Sequence[str] = ()) -> Variant:
@@ -148,6 +158,9 @@ def equal_time_variants(variants: Sequence[Variant], seconds: float) -> list[Var
     """
     found = []
     for one in variants:
+        if one.choice.name in CONTROL_MODELS:
+            found.append(one)  # there is nothing to train
+            continue
         # A budget of its own stands above that of all.
         own = one.choice.settings.get(_TIME_SETTING)
         settings = one.choice.settings | _ENDLESS | {_TIME_SETTING: own or seconds}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dismaiflow.errors import DismaiError
-from dismaiflow.models.baselines import Baseline, positive
+from dismaiflow.models.baselines import CONTROLS, Baseline, positive
 from dismaiflow.models.separation import NO_NEARER, closest_pairs, separate
 from dismaiflow.structures.files import write_text
 from dismaiflow.structures.read import BadFrame, ReadStructures
@@ -254,3 +254,9 @@ def _grid_sites(cell: NDArray[np.float64], spacing: float, n_atoms: int) -> NDAr
         steps[np.argmax(lengths / steps)] += 1
     axes = [np.arange(count) / count for count in steps]
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+#: Names of the models that learn nothing.
+CONTROL_MODELS = tuple(
+    model.name for model in (*CONTROLS, RandomSeparated, RandomGrid, RandomGeneration)
+)
