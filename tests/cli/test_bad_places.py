@@ -219,21 +219,47 @@ def test_an_interrupted_score_leaves_nothing(
     assert (ran.code, ran.out, ran.err) == (130, "", "dismai: interrupted\n")
 
 
+#: Tells when the second stretch of a chain begins: all is loaded by then.
+SITE = """
+import os
+from pathlib import Path
+from dismaiflow.alloy.monte_carlo import MonteCarlo
+
+run, begun = MonteCarlo.run, []
+
+def told(self, *words):
+    if begun:
+        Path(os.environ["RUNNING"]).touch()
+    begun.append(words)
+    return run(self, *words)
+
+MonteCarlo.run = told
+"""
+
+
 def test_an_interrupted_dataset_leaves_nothing(dismai: Dismai, spec: Path, tmp_path: Path) -> None:
     """Control-C during a long Monte Carlo run; the store can be used afterwards."""
     (tmp_path / "work").mkdir()
     store = tmp_path / "store.sqlite"
     words = ("--out", "out", "--n", 30, "--n-runs", 2, "--n-passes")
     variables = {"DISMAI_STORE_PATH": store, "TMPDIR": tmp_path / "work"}
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
+    running = tmp_path / "site" / "running"
     # Compiled before: an interrupt that falls into the compiler may be lost.
     assert dismai("dataset", spec, *words, 200, "--out", tmp_path / "first").code == 0
     shutil.rmtree(tmp_path / "first")
-    process = dismai.popen("dataset", spec, *words, 50_000_000, cwd=tmp_path, **variables)
+    process = dismai.popen(
+        "dataset", spec, *words, 50_000_000, cwd=tmp_path,
+        PYTHONPATH=tmp_path / "site", RUNNING=running, **variables,
+    )  # fmt: skip
     try:
-        deadline = time.monotonic() + 60
-        while not list((tmp_path / "work").glob("dismai-*")) and time.monotonic() < deadline:
+        deadline = time.monotonic() + 180
+        while not running.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
             time.sleep(0.1)
-        time.sleep(1)
+        assert list((tmp_path / "work").glob("dismai-*"))
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     finally:
@@ -242,6 +268,7 @@ def test_an_interrupted_dataset_leaves_nothing(dismai: Dismai, spec: Path, tmp_p
     assert out == ""
     assert err.endswith("dismai: interrupted\n")
     assert "Traceback" not in err
+    shutil.rmtree(tmp_path / "site")
     assert {name for name in contents(tmp_path) if not name.startswith("store.sqlite")} == {"work"}
     ran = dismai("dataset", spec, *words, 200, "--json", "--out", tmp_path / "out", **variables)
     assert ran.code == 0, ran.err

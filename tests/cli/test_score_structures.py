@@ -262,7 +262,7 @@ def test_a_slab_of_the_paper(
 ) -> None:
     """Li72Co36Sc12Cl72O72 is pushed apart, relaxed with CHGNet as far as asked, and scored."""
     spec = get_system("lsc-lco")
-    relaxation = spec.dataset.relaxation.model_copy(update={"fmax": 2.5, "max_steps": 60})
+    relaxation = spec.dataset.relaxation.model_copy(update={"fmax": 2.5, "max_steps": 300})
     dataset = spec.dataset.model_copy(update={"relaxation": relaxation})
     changed = tmp_path / "lsc-lco.yaml"
     changed.write_text(spec.model_copy(update={"dataset": dataset}).to_yaml(), "utf-8")

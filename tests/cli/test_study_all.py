@@ -107,4 +107,4 @@ def test_for_equal_time(dismai: Dismai, spec: Path, data: Path, outside: Path) -
     assert rows["cryingan small 1 s"]["seconds"] >= 1
     # A budget of its own stands above that of all.
     assert rows["diffcsp small max_train_seconds=2"]["seconds"] >= 2
-    assert len({row["runs"][0]["step"] for row in rows.values()}) == 2
+    assert all(row["runs"][0]["step"] >= 1 for row in rows.values())

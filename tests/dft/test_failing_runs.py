@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from atomate2.vasp.run import DEFAULT_HANDLERS
 from custodian.vasp.handlers import FrozenJobErrorHandler
 from jobflow import run_locally
 
+from dft.patience import SilentRun
 from dft.small_runs import crystal
 from dft.test_makers import run, scratch, store  # noqa: F401
 from dismaiflow.campaigns.dft_runs import CollectRunsMaker
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from jobflow import JobStore
 
 #: eV. By how much one end at 0.4 eV/Å may lie above another.
-SAME = 0.1
+SAME = 0.25
 
 
 def relax(store: JobStore, *fail: str, parent: str = "shaken", **fields: Any) -> RunDoc:  # noqa: F811
@@ -72,7 +74,8 @@ def no_step_twice(store: JobStore, document: RunDoc) -> None:  # noqa: F811
     [
         (("zbrent@4",), "VaspErrorHandler"),
         pytest.param(("edddav@3", "zbrent@4"), "VaspErrorHandler", marks=pytest.mark.slow),
-        pytest.param(("nelm@5",), "UnconvergedErrorHandler", marks=pytest.mark.slow),
+        # During a run, or after it.
+        pytest.param(("nelm@5",), "(NonConverging|Unconverged)Error", marks=pytest.mark.slow),
         pytest.param(("explode@3",), "PotimErrorHandler", marks=pytest.mark.slow),
     ],
 )
@@ -85,7 +88,7 @@ def test_custodian_recovers(
     document = relax(store, *fail)
     assert document.status == "converged", document.reason
     assert document.n_restarts >= len(fail)
-    assert any(handler in name for name in document.corrections)
+    assert any(re.search(handler, name) for name in document.corrections)
     # When custodian looks decides where it begins again, which may lead to another minimum.
     assert document.energy is not None
     assert document.energy < clean_energy + SAME
@@ -105,7 +108,7 @@ def test_silence_is_ended_and_the_run_goes_on(
 ) -> None:
     """custodian's own patience is six hours."""
     quick = [h for h in DEFAULT_HANDLERS if not isinstance(h, FrozenJobErrorHandler)]
-    handlers = [*quick, FrozenJobErrorHandler(timeout=3)]
+    handlers = [*quick, SilentRun(timeout=3)]
     document = relax(store, "hang@4", run_vasp_kwargs={"handlers": handlers})
     assert (document.status, document.n_restarts) == ("converged", 1)
     assert document.energy is not None

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from atomate2.vasp.run import DEFAULT_HANDLERS, run_vasp
 from custodian.custodian import MaxCorrectionsPerJobError, ValidationError
-from custodian.vasp.handlers import FrozenJobErrorHandler, WalltimeHandler
+from custodian.vasp.handlers import WalltimeHandler
 from emmet.core.tasks import TaskDoc
 from pymatgen.io.vasp import Incar, Outcar, Vasprun
 
+from dft.patience import SilentRun
 from dft.small_runs import make_folder
 from dismaiflow.dft.rehearsal.failures import CASES, Failure, Failures
 from dismaiflow.errors import DismaiError
@@ -114,9 +115,9 @@ def test_forces_do_not_converge(tmp_path: Path) -> None:
 
 
 def test_silence(tmp_path: Path) -> None:
-    handlers = (FrozenJobErrorHandler(timeout=3),)  # longer than it takes to start
+    handlers = (SilentRun(timeout=3),)
     ended = run(tmp_path, "--fail hang@3", handlers=handlers)
-    assert ended.handlers == ["FrozenJobErrorHandler"]
+    assert ended.handlers == ["SilentRun"]
     assert (ended.archives, ended.attempts) == (1, 2)
     assert ended.task.state == "successful"
 

@@ -299,7 +299,7 @@ def test_through_the_queue(
     monkeypatch.setenv("PATH", f"{binaries}{os.pathsep}{os.environ['PATH']}")
     results = {
         r.name: r
-        for r in run_checks(mine.folder, blob_bytes=1000, via_queue=True, queue_timeout=60)
+        for r in run_checks(mine.folder, blob_bytes=1000, via_queue=True, queue_timeout=300)
     }
     for category in ("cpu", "gpu", "vasp"):
         assert results[f"worker {category}"].state == "ok", results

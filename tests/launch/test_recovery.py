@@ -348,9 +348,9 @@ def test_only_one_takes_a_lock_over_and_each_frees_its_own(bench: Bench) -> None
     bench.launchpad.workflows.update_one({}, {"$set": {"locked": True}})
     first, second = (surgery.Lock(bench.launchpad, run_id) for _ in range(2))
     assert first.acquire(0.2) is True
-    waiting = threading.Thread(target=second.acquire, args=(0.6,))
+    waiting = threading.Thread(target=second.acquire, args=(2.0,))
     waiting.start()
-    for _ in range(8):
+    for _ in range(13):
         time.sleep(0.2)
         first.stamp()
     assert waiting.is_alive()

@@ -56,7 +56,7 @@ def test_all_is_well(configured: Callable[..., LaunchConfig]) -> None:
     ready_to_submit(config)
     begin = time.monotonic()
     ready_to_submit(config)
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 10
     assert config.launchpad().db.list_collection_names()
     assert config.launchpad().db["dismai_check"].count_documents({}) == 0
     assert config.jobstore().count() == 0

@@ -166,7 +166,7 @@ def test_a_score_in_few_queue_jobs(site: Site, here: Path, tmp_path: Path) -> No
 
 def test_check_through_the_queue(site: Site, tmp_path: Path) -> None:
     """A queue that cannot give what a template asks for is told; once it is mended all is well."""
-    words = ("launchpad", "check", "--via-queue", "--queue-timeout", 40)
+    words = ("launchpad", "check", "--via-queue", "--queue-timeout", 90)
     ran = site.dismai.execute(*words, cwd=tmp_path, **site.slurm.environment)
     assert ran.code == 2
     said = {line.split(":")[0].split(maxsplit=1)[1]: line for line in ran.out.splitlines()[:-1]}
@@ -175,7 +175,7 @@ def test_check_through_the_queue(site: Site, tmp_path: Path) -> None:
     assert said["worker gpu"].startswith("FAILED"), ran.out
     assert "sbatch: error: Invalid generic resource" in said["worker gpu"], ran.out
     assert said["worker vasp"].startswith("FAILED"), ran.out
-    assert "did not end in 40 s (RESERVED)" in said["worker vasp"], ran.out
+    assert "did not end in 90 s (RESERVED)" in said["worker vasp"], ran.out
     assert re.search(r"its queue job \d+ was PENDING \(\w+\) and is cancelled", said["worker vasp"])
     site.slurm.wait(lambda: not site.slurm.jobs(), "a trial job is left in the queue")
     edit(site.config.queue_file("gpu"), gres="null", cpus_per_task="1")

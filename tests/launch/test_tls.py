@@ -146,7 +146,7 @@ def refusal(act: Callable[[], object]) -> str:
     begin = time.monotonic()
     with pytest.raises(DismaiError) as caught:
         act()
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 15
     line = str(caught.value)
     assert "\n" not in line
     without_password(line)

@@ -337,8 +337,8 @@ def test_two_that_relax_the_same_at_once(
     with path.open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         end = threading.Timer(1.0, fcntl.flock, (other, fcntl.LOCK_UN))
-        end.start()
         begin = time.monotonic()
+        end.start()
         again = relax(run_flow, embedded, given, keep=True)
         assert time.monotonic() - begin > 0.9
         end.join()

@@ -76,7 +76,7 @@ def noisy_videos(video: Video, fractions: NDArray[np.float64], off: float) -> tu
 
 @pytest.mark.slow
 def test_it_learns_to_denoise_a_structure() -> None:
-    """Atoms are 0.7 Å off along each axis; 100 steps leave at most 0.7 of it."""
+    """Atoms are 0.7 Å off along each axis; 120 steps leave at most 0.7 of it."""
     torch.set_num_threads(1)
     settings, one = unimat_settings(TOY), rattled(1, 0)
     video = Video.of_training(one, (4, 4), settings)
@@ -94,7 +94,9 @@ def test_it_learns_to_denoise_a_structure() -> None:
     control, untrained = distance(video.decode(noisy / signal)[0], one), left()
     assert control == pytest.approx(0.7 * 3**0.5, rel=0.1)
     with seeded(0):
-        for step in range(100):
+        for step in range(120):
+            if step == 80:  # large steps end anywhere, other processors elsewhere
+                learner.optimizers["adam"].param_groups[0]["lr"] /= 6
             batch = torch.zeros(8, dtype=torch.int64)
             learner.step(batch, generator(0, step), Place(step, step, 0))
     trained = left()
