@@ -10,7 +10,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.constraints import FixAtoms
 from ase.optimize.sciopt import SciPyFminCG
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dismaiflow.errors import DismaiError
@@ -265,12 +265,17 @@ def test_published_asks_for_no_distance() -> None:
 
 
 @given(seed=st.integers(0, 10**6), spread=st.floats(0.5, 2.0))
+@example(seed=149, spread=0.5)  # at rest from the start
 @settings(max_examples=12, deadline=None)
 def test_what_ase_relaxes_is_never_given_up(seed: int, spread: float) -> None:
     """Atoms that overlap at the start have large forces, gain much energy and move far."""
     atoms = argon(seed, spread=spread)
     plain = atoms.copy()
     plain.calc = Argon()
+    start, at_rest = (
+        plain.get_potential_energy(),
+        np.linalg.norm(plain.get_forces(), axis=1).max() <= 0.05,
+    )
     optimizer = SciPyFminCG(plain, logfile=None)
     try:
         converged = optimizer.run(fmax=0.05, steps=200)
@@ -279,4 +284,5 @@ def test_what_ase_relaxes_is_never_given_up(seed: int, spread: float) -> None:
     result = relax(atoms, Argon(), RelaxationSettings(max_steps=200, tolerance=0))
     assert (result.status == "converged") == converged
     if converged:
-        assert result.final_energy == plain.get_potential_energy()
+        # ASE looks after a step only, and moves what is at rest.
+        assert result.final_energy == (start if at_rest else plain.get_potential_energy())
