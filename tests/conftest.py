@@ -6,6 +6,10 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+# Before any library reads it. With a thread for each core, the processes of a run wait for each
+# other: twice the time. And sums in threads have other last bits on other machines.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import settings
 
