@@ -25,20 +25,44 @@ _PANELS = {
 _LINES = {"train": "training", "val": "validation"}
 _LOSS_LINES = {"train": "training: eq. 7 (mean squares)", "val": "validation: L of Table S6"}
 
+#: Width and height of a panel with its labels, and what of it lies around the axes, inches.
+_PANEL_SIZE = (3.4, 3.1)
+_RIGHT, _BELOW, _ABOVE = 0.15, 0.55, 0.35
+
 #: Points of a parity panel; more only make the file larger.
 _MOST_POINTS = 20_000
 
 
-def panels(n_panels: int, per_row: int = 4) -> Any:
-    """Return a figure and its panels in rows, drawn without a screen."""
+def panels(n_panels: int, left: float = 0.9, per_row: int = 4) -> Any:
+    """Return a figure and its panels in rows, drawn without a screen.
+
+    Parameters
+    ----------
+    n_panels : int
+        Number of panels.
+    left : float
+        Room for the labels on the left of each panel, inches. Matplotlib's own layouts would draw
+        everything twice to find it.
+    per_row : int
+        Panels of a row.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     n_columns = min(n_panels, per_row)
     n_rows = -(-n_panels // n_columns)
-    # The margins are computed: labels of logarithmic axes differ much in width.
-    figure = Figure(figsize=(3.4 * n_columns, 3.1 * n_rows), layout="constrained")
+    width, height = _PANEL_SIZE[0] * n_columns, _PANEL_SIZE[1] * n_rows
+    between, above = left + _RIGHT, _BELOW + _ABOVE
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - _RIGHT / width,
+        bottom=_BELOW / height,
+        top=1 - _ABOVE / height,
+        wspace=between / (_PANEL_SIZE[0] - between),
+        hspace=above / (_PANEL_SIZE[1] - above),
+    )
     places = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for unused in places[n_panels:]:
         unused.remove()
@@ -84,7 +108,7 @@ def draw_parity(path: Path, truth: Predictions, found: Predictions, name: str) -
         ("force (eV/Å)", truth.forces, found.forces),
         ("stress (GPa)", truth.stresses, found.stresses),
     ]
-    figure, places = panels(len(parts))
+    figure, places = panels(len(parts), left=0.95)
     for panel, (title, labels, values) in zip(places, parts, strict=True):
         x, y = labels.ravel(), values.ravel()
         there = np.isfinite(x) & np.isfinite(y)
