@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -29,6 +30,9 @@ from dismaiflow.cli import (
 )
 from dismaiflow.cli.console import fail
 from dismaiflow.errors import DismaiError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Exit code of a command that was interrupted.
 _INTERRUPTED = 130
@@ -74,10 +78,16 @@ def _options(
         raise typer.Exit
 
 
+@cache
+def _command() -> Callable[..., Any]:
+    """Make the command with all that is below it, once in a process."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Run the command; every wrong input ends in one line and exit code 2."""
     try:
-        code = app(standalone_mode=False, prog_name="dismai")
+        code = _command()(standalone_mode=False, prog_name="dismai")
     except DismaiError as error:
         fail(str(error))
     except _UsageError as error:

@@ -16,6 +16,9 @@ SEED = 7
 N_REPETITIONS = 1000
 LEVEL = 0.95
 
+#: Random numbers drawn at once; many, but no gigabytes of them.
+_MOST_DRAWS = 100_000
+
 
 def bootstrap_means(
     values: NDArray[np.float64], n_repetitions: int = N_REPETITIONS, seed: int = SEED
@@ -39,9 +42,11 @@ def bootstrap_means(
     n = len(values)
     rng = np.random.default_rng(seed)
     weights = np.empty((n_repetitions, n))
-    for repetition in range(n_repetitions):
-        drawn = rng.integers(0, n, size=n)
-        weights[repetition] = np.bincount(drawn, minlength=n)
+    at_once = max(_MOST_DRAWS // n, 1)
+    for start in range(0, n_repetitions, at_once):
+        samples = weights[start : start + at_once]
+        drawn = rng.integers(0, n, size=samples.shape) + n * np.arange(len(samples))[:, None]
+        samples[:] = np.bincount(drawn.ravel(), minlength=samples.size).reshape(samples.shape)
     return weights @ values / n
 
 

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,8 @@ def load_catalogue(extra_dirs: Iterable[str | Path] = ()) -> Catalogue:
     DismaiError
         If two systems have one name, or a folder is not there.
     """
-    catalogue = Catalogue()
-    _add_folder(catalogue, LIBRARY)
+    packaged = _packaged()
+    catalogue = Catalogue(dict(packaged.specs), dict(packaged.broken))
     for point in entry_points(group=ENTRY_POINT_GROUP):
         origin = f"entry point {point.name!r}"
         if point.dist is not None:
@@ -92,6 +93,14 @@ def load_catalogue(extra_dirs: Iterable[str | Path] = ()) -> Catalogue:
         if not Path(folder).is_dir():
             raise DismaiError(f"{folder}: no such folder of system specs")
         _add_folder(catalogue, Path(folder))
+    return catalogue
+
+
+@cache
+def _packaged() -> Catalogue:
+    """Read the systems of the package, once in a process."""
+    catalogue = Catalogue()
+    _add_folder(catalogue, LIBRARY)
     return catalogue
 
 
