@@ -84,6 +84,30 @@ class _Failure:
     where: str
 
 
+@contextlib.contextmanager
+def one_thread(unless_told: bool = False) -> Iterator[None]:
+    """Let PyTorch compute in one thread, where it is loaded.
+
+    The last bits of sums depend on the number of threads, and threads of several processes on the
+    same cores wait for each other.
+
+    Parameters
+    ----------
+    unless_told : bool
+        Leave it at ``OMP_NUM_THREADS`` where that is set.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or (unless_told and os.environ.get("OMP_NUM_THREADS")):
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def available_cores() -> int:
     """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 
 from dismaiflow.errors import DismaiError, wrong_setting
 from dismaiflow.potentials.cards import installed_versions, need_modules
+from dismaiflow.potentials.devices import choose_device, threads
 from dismaiflow.structures.files import write_text
 
 if TYPE_CHECKING:
@@ -202,7 +203,9 @@ class TorchModel(ABC, Generic[Settings]):
             If torch is missing, the structures cannot be learned, or the folder belongs to another
             training.
         """
-        return self._train(data, folder, seed, budget, self._device())
+        device = self._device()
+        with threads(device):
+            return self._train(data, folder, seed, budget, device)
 
     def sample(self, folder: Path, n: int, *, seed: int) -> StructureSet | ReadStructures:
         """Generate structures, with this instance's settings of sampling.
@@ -224,7 +227,9 @@ class TorchModel(ABC, Generic[Settings]):
         device = self._device()
         described = read_described(folder, self.name, self.described)
         trained = checked_settings(self.kind, self.name, described["settings"])
-        return self._generate(folder, n, seed, trained.sampled_by(self.settings), described, device)
+        settings = trained.sampled_by(self.settings)
+        with threads(device):
+            return self._generate(folder, n, seed, settings, described, device)
 
     @abstractmethod
     def card(self) -> ModelCard:
@@ -251,8 +256,6 @@ class TorchModel(ABC, Generic[Settings]):
     def _device(self) -> str:
         """Return where to compute, if torch is there."""
         need_modules(self.name, "models", "torch", kind="model")
-        from dismaiflow.potentials.devices import choose_device
-
         return choose_device(self.settings.device)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 from dismaiflow.errors import DismaiError
+from dismaiflow.parallel import one_thread
 
 _KINDS = ("cpu", "cuda")
 
@@ -39,3 +42,12 @@ def choose_device(device: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     check_device(device)
     return device
+
+
+def threads(device: str) -> AbstractContextManager[None]:
+    """Compute in one thread on a CPU, unless ``OMP_NUM_THREADS`` is set.
+
+    A training or sampling has the same last bits on any machine then, and several on one machine
+    do not wait for each other's threads.
+    """
+    return one_thread(unless_told=True) if device == "cpu" else nullcontext()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import atexit
-import sys
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
-from dismaiflow.parallel import LostTask, available_cores, run_parallel
+from dismaiflow.parallel import LostTask, available_cores, one_thread, run_parallel
 from dismaiflow.potentials.journal import Journal, journal_key
 from dismaiflow.potentials.lockstep import relax_batched
 from dismaiflow.potentials.relaxation import RelaxationResult, relax
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from ase import Atoms
@@ -145,7 +144,7 @@ class _Relaxer:
             # A process that is told to end may have to end programs that it started.
             atexit.register(self.close)
         try:
-            with _one_thread():
+            with one_thread():
                 result = relax(atoms, self._calculator, self._settings)
         except SystemExit as error:
             # In a process of its own this ends that process only.
@@ -162,21 +161,6 @@ class _Relaxer:
             calculator, self._calculator = self._calculator, None
             atexit.unregister(self.close)
             _close(calculator)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let PyTorch add up in one thread: the last bits of sums depend on their number."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _close(thing: Any) -> None:

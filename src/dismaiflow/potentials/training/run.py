@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dismaiflow.errors import DismaiError
+from dismaiflow.potentials.devices import threads
 from dismaiflow.potentials.model_card import start_hash
 from dismaiflow.potentials.training.card import TrainedCard, write_trained
 from dismaiflow.potentials.training.checkpoint import CHECKPOINT_NAME
@@ -92,7 +93,7 @@ def train_to_folder(
     check_training(folder, data, settings, start, device)
     where = choose_device(device)
     origin = start_hash(start) if start else None
-    with _made(folder):
+    with _made(folder), threads(where):
         run = train(data, settings, folder, start, where, max_seconds)
         card = write_trained(folder, run, data, settings, split, origin, where)
     return TrainedFolder(folder, card, run)
